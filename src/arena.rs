@@ -1,0 +1,293 @@
+//! Arenas: 256 KiB from the operating system, given to the classes as pools.
+//!
+//! A pool is taken from the fullest arena that has one free, so that sparse arenas drain and can go
+//! back (CPython 2.5; the constant-time order is 3.8's). Arenas with free pools are in 63 lists, one
+//! for each number of free pools, and a word has a bit for each list that is not empty: the fullest
+//! arena is one `trailing_zeros` away. Arenas without a free pool are linked nowhere.
+//!
+//! Any thread may call it; the lists have a lock of their own, and the operating system is called
+//! outside of it.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use crate::config::{
+    ARENA_BYTES, ARENAS_PER_EMPTY_ARENA, BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_MIN, HEADER_BYTES,
+    POOLS_PER_ARENA,
+};
+use crate::os::{PageSource, abort_corrupt, debug_check};
+use crate::pool::{Pool, PoolList};
+use crate::sync::Lock;
+
+/// Every pool but that of the headers.
+const ALL_POOLS: u64 = !1;
+
+/// What is known of an arena; the first of its 64 headers.
+#[repr(C, align(64))]
+struct Header {
+    /// A bit for each free pool.
+    free: Cell<u64>,
+    /// A bit for each pool that has been given to a class since the arena was mapped or purged;
+    /// the others read as zero.
+    dirty: Cell<u64>,
+    next: Cell<Option<Arena>>,
+    previous: Cell<Option<Arena>>,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// An arena, by its start. Valid as long as it is mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Arena(NonNull<Header>);
+
+// SAFETY: the header behind the pointer is reached only through `ArenaLists` under its lock, or by
+// the one thread that holds an arena while it is in no list.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    fn header(&self) -> &Header {
+        // SAFETY: the arena is mapped, and zeroed memory is a valid header.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn free_pools(self) -> usize {
+        self.header().free.get().count_ones() as usize
+    }
+
+    fn is_empty(self) -> bool {
+        self.header().free.get() == ALL_POOLS
+    }
+
+    /// Takes a free pool, rather one whose memory is resident, and says if it reads as zero.
+    fn take_pool(self) -> Option<(Pool, bool)> {
+        let header = self.header();
+        let resident = header.free.get() & header.dirty.get();
+        let from = if resident == 0 { header.free.get() } else { resident };
+        if from == 0 {
+            return None;
+        }
+        let bit = from & from.wrapping_neg();
+        let zeroed = header.dirty.get() & bit == 0;
+        header.free.set(header.free.get() & !bit);
+        header.dirty.set(header.dirty.get() | bit);
+        // SAFETY: the arena is mapped, and only bits from 1 to 63 are ever set.
+        Some((unsafe { Pool::at(self.0.cast(), bit.trailing_zeros() as usize) }, zeroed))
+    }
+}
+
+/// The arenas that have free pools, by their number of free pools.
+///
+/// Invariants: `lists[n]` holds the arenas with `n` free pools; bit `n` of `nonempty` is set if and
+/// only if `lists[n]` has one; `empty` is the length of the last list.
+struct ArenaLists {
+    lists: [Option<Arena>; POOLS_PER_ARENA],
+    nonempty: u64,
+    mapped: usize,
+    empty: usize,
+}
+
+impl ArenaLists {
+    const EMPTY: Self = Self { lists: [None; POOLS_PER_ARENA], nonempty: 0, mapped: 0, empty: 0 };
+
+    fn fullest(&self) -> Option<Arena> {
+        *self.lists.get(self.nonempty.trailing_zeros() as usize)?
+    }
+
+    /// The list of arenas with `free_pools` free pools, from 1 to 63, and its bit.
+    fn list(&mut self, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
+        let index = free_pools % POOLS_PER_ARENA;
+        (&mut self.lists[index], &mut self.nonempty, 1 << index)
+    }
+
+    /// Links an arena that has free pools.
+    fn insert(&mut self, arena: Arena) {
+        self.empty += usize::from(arena.is_empty());
+        let (first, nonempty, bit) = self.list(arena.free_pools());
+        arena.header().previous.set(None);
+        arena.header().next.set(*first);
+        if let Some(second) = *first {
+            second.header().previous.set(Some(arena));
+        }
+        *first = Some(arena);
+        *nonempty |= bit;
+    }
+
+    /// Unlinks an arena that has free pools; its free pools are still those it was linked with.
+    fn remove(&mut self, arena: Arena) {
+        self.empty -= usize::from(arena.is_empty());
+        let (first, nonempty, bit) = self.list(arena.free_pools());
+        let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
+        match previous {
+            Some(before) => before.header().next.set(next),
+            None => {
+                *first = next;
+                if next.is_none() {
+                    *nonempty &= !bit;
+                }
+            }
+        }
+        if let Some(after) = next {
+            after.header().previous.set(previous);
+        }
+    }
+
+    fn take_pool(&mut self) -> Option<(Pool, bool)> {
+        let arena = self.fullest()?;
+        self.remove(arena);
+        let taken = arena.take_pool();
+        if arena.free_pools() > 0 {
+            self.insert(arena);
+        }
+        taken
+    }
+
+    /// Takes back an empty pool. Returns its arena, unlinked, if that is to go.
+    fn give_pool(&mut self, pool: Pool) -> Option<Arena> {
+        let arena = Arena(pool.arena().cast());
+        let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);
+        let free = arena.header().free.get();
+        if free & bit != 0 {
+            abort_corrupt("pool given to its arena twice", arena.0.as_ptr().addr());
+        }
+        if free != 0 {
+            self.remove(arena);
+        }
+        arena.header().free.set(free | bit);
+        if arena.is_empty() && self.empty >= self.empty_arenas_kept() {
+            self.mapped -= 1;
+            return Some(arena);
+        }
+        self.insert(arena);
+        None
+    }
+
+    /// How many empty arenas stay mapped: the place of the policy of what goes back to the system.
+    fn empty_arenas_kept(&self) -> usize {
+        EMPTY_ARENAS_MIN + (self.mapped - self.empty) / ARENAS_PER_EMPTY_ARENA
+    }
+
+    fn is_valid(&self) -> bool {
+        let mut linked_empty = 0;
+        for (free_pools, first) in self.lists.iter().enumerate() {
+            if first.is_some() != (self.nonempty >> free_pools & 1 == 1) {
+                return false;
+            }
+            let mut cursor = *first;
+            while let Some(arena) = cursor {
+                if arena.free_pools() != free_pools || arena.header().free.get() & !ALL_POOLS != 0 {
+                    return false;
+                }
+                linked_empty += usize::from(arena.is_empty());
+                cursor = arena.header().next.get();
+            }
+        }
+        linked_empty == self.empty && self.empty <= self.mapped
+    }
+}
+
+/// All arenas, and where they come from.
+pub(crate) struct Arenas<P> {
+    lists: Lock<ArenaLists>,
+    pages: P,
+}
+
+impl<P: PageSource> Arenas<P> {
+    pub(crate) const fn new(pages: P) -> Self {
+        Self { lists: Lock::new(ArenaLists::EMPTY), pages }
+    }
+
+    /// A free pool of the fullest arena that has one, else of a new arena, now the caller's, and
+    /// whether it reads as zero; `None` if there is no more memory.
+    pub(crate) fn take_pool(&self) -> Option<(Pool, bool)> {
+        let taken = self.lists.lock().take_pool();
+        if taken.is_some() {
+            return taken;
+        }
+        let arena = Arena(self.pages.map()?.cast());
+        arena.header().free.set(ALL_POOLS);
+        let mut lists = self.lists.lock();
+        lists.mapped += 1;
+        lists.insert(arena);
+        lists.take_pool()
+    }
+
+    /// Takes back empty pools, which the caller owns and gives up; arenas that become empty may go.
+    pub(crate) fn give_pools(&self, mut pools: PoolList) {
+        if pools.first().is_none() {
+            return;
+        }
+        let mut leaving = None;
+        let mut lists = self.lists.lock();
+        while let Some(pool) = pools.pop() {
+            if let Some(arena) = lists.give_pool(pool) {
+                arena.header().next.set(leaving);
+                leaving = Some(arena);
+            }
+        }
+        debug_check!(lists.is_valid(), "arena lists in disorder", lists.mapped);
+        drop(lists);
+        self.release(leaving);
+    }
+
+    /// Releases every empty arena, and returns the bytes.
+    pub(crate) fn release_empty(&self) -> usize {
+        let mut leaving = None;
+        let mut lists = self.lists.lock();
+        while let Some(arena) = lists.lists[BLOCK_POOLS_PER_ARENA] {
+            lists.remove(arena);
+            lists.mapped -= 1;
+            arena.header().next.set(leaving);
+            leaving = Some(arena);
+        }
+        drop(lists);
+        self.release(leaving)
+    }
+
+    /// Releases a chain of arenas that are in no list, and returns the bytes. One that the system
+    /// does not take, since that would split a mapping too many, is purged and stays.
+    fn release(&self, mut leaving: Option<Arena>) -> usize {
+        let mut released = 0;
+        while let Some(arena) = leaving {
+            leaving = arena.header().next.get();
+            debug_check!(arena.is_empty(), "arena released in use", arena.0.as_ptr().addr());
+            // SAFETY: the arena came from `map`, is empty, and in no list any more.
+            if unsafe { self.pages.release(arena.0.cast()) } {
+                released += ARENA_BYTES;
+                continue;
+            }
+            // SAFETY: as above, and it is still mapped. On failure the contents are as before, and
+            // so is `dirty`.
+            if unsafe { self.pages.purge(arena.0.cast()) } {
+                arena.header().free.set(ALL_POOLS);
+            }
+            let mut lists = self.lists.lock();
+            lists.mapped += 1;
+            lists.insert(arena);
+        }
+        released
+    }
+
+    /// Closes the lock for a `fork`.
+    pub(crate) fn lock_for_fork(&self) {
+        self.lists.lock_and_leave_closed();
+    }
+
+    /// Opens the lock after a `fork`.
+    ///
+    /// # Safety
+    ///
+    /// - [`Arenas::lock_for_fork`] was called before, by this thread or its image in the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        // SAFETY: the caller owes the call before.
+        unsafe { self.lists.force_unlock() };
+    }
+
+    /// Arenas that are mapped.
+    #[cfg(test)]
+    pub(crate) fn mapped(&self) -> usize {
+        self.lists.lock().mapped
+    }
+}
+
+#[cfg(test)]
+mod tests;

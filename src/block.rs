@@ -1,0 +1,114 @@
+//! Free blocks, and chains of them.
+//!
+//! A free block's first word is the link to the next one; a block in use has no header at all.
+//! A [`Magazine`] owns its chain: each block of the heap is in use, virgin, or in exactly one chain.
+
+use core::ptr::NonNull;
+
+use crate::os::debug_check;
+
+/// The first word of a free block.
+#[repr(transparent)]
+pub(crate) struct Block {
+    next: Link,
+}
+
+/// A free block, or the end of a chain.
+pub(crate) type Link = Option<NonNull<Block>>;
+
+/// The block after `block`.
+///
+/// # Safety
+///
+/// - `block` is the head of a chain that the caller owns.
+#[inline(always)]
+pub(crate) unsafe fn next_of(block: NonNull<Block>) -> Link {
+    // SAFETY: a block of a chain is free, so its first word is a link; the caller owns the chain.
+    unsafe { (*block.as_ptr()).next }
+}
+
+/// Makes `next` follow `block`.
+///
+/// # Safety
+///
+/// - `block` is free and belongs to the caller, and so does the chain that starts with `next`.
+#[inline(always)]
+pub(crate) unsafe fn link(block: NonNull<Block>, next: Link) {
+    // SAFETY: the caller owns the block, whose size is at least that of a link.
+    unsafe { block.write(Block { next }) }
+}
+
+/// A chain of free blocks of one class, of known length, that moves as a whole (Bonwick and Adams,
+/// "Magazines and Vmem", 2001).
+///
+/// Invariant: `head` starts a chain of exactly `len` blocks that no other chain shares.
+pub(crate) struct Magazine {
+    head: Link,
+    len: u32,
+}
+
+impl Magazine {
+    /// The chain without blocks.
+    pub(crate) const EMPTY: Self = Self { head: None, len: 0 };
+
+    /// The chain of `len` blocks that starts with `head`.
+    ///
+    /// # Safety
+    ///
+    /// - `head` starts a chain of exactly `len` free blocks of one class.
+    /// - The caller owns the chain, and gives it up.
+    pub(crate) unsafe fn from_chain(head: Link, len: u32) -> Self {
+        debug_check!(head.is_some() == (len > 0), "chain and length differ", len as usize);
+        Self { head, len }
+    }
+
+    /// The chain's head and length, now the caller's.
+    pub(crate) fn into_chain(self) -> (Link, u32) {
+        (self.head, self.len)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Number of blocks.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Puts a block in front.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is free, of the chain's class, and the caller gives it up.
+    pub(crate) unsafe fn push(&mut self, block: NonNull<Block>) {
+        // SAFETY: the caller owes the block; the chain is this magazine's.
+        unsafe { link(block, self.head) };
+        self.head = Some(block);
+        self.len += 1;
+    }
+
+    /// Takes the block in front.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
+        let block = self.head?;
+        // SAFETY: the head of this magazine's own chain.
+        self.head = unsafe { next_of(block) };
+        self.len -= 1;
+        Some(block)
+    }
+
+    /// Whether the chain has as many blocks as it says. Walks it.
+    pub(crate) fn is_valid(&self) -> bool {
+        let mut found = 0;
+        let mut cursor = self.head;
+        while let Some(block) = cursor {
+            if found == self.len {
+                return false;
+            }
+            found += 1;
+            // SAFETY: a block of this magazine's own chain.
+            cursor = unsafe { next_of(block) };
+        }
+        found == self.len
+    }
+}

@@ -1,0 +1,293 @@
+//! The thread cache: what one thread holds of each class, reached without a lock.
+//!
+//! ```text
+//!   pop   loaded magazine -> (empty) refill: fresh range -> spare magazine -> heap
+//!   push  loaded magazine -> (full)  make room: loaded becomes the spare, a full spare goes to the heap
+//! ```
+//!
+//! With two magazines, a thread that allocates and frees around any boundary exchanges with the heap
+//! at most once in a magazine's length (Bonwick and Adams, 2001).
+//!
+//! Only the thread that owns a cache may call it. A cache of all zeros is ready for use, so that a
+//! thread's costs no initialisation, and the fast paths test for nothing but an empty or a full
+//! magazine.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use crate::block::{Block, Link, Magazine, link, next_of};
+use crate::config::{
+    CLASS_COUNT, MAGAZINE_BLOCKS_FIRST, MAGAZINE_BLOCKS_MAX, MAGAZINE_BLOCKS_MIN, MAGAZINE_BYTES,
+};
+use crate::heap::{Direction, Heap, Supply};
+use crate::os::{PageSource, debug_check};
+use crate::pool::FreshRange;
+use crate::size_class::SizeClass;
+
+/// The loaded magazine of one class; all that a fast path touches.
+///
+/// Invariant: `head` starts a chain of `capacity - room` blocks.
+struct Bin {
+    head: Cell<Link>,
+    room: Cell<u32>,
+    capacity: Cell<u32>,
+}
+
+impl Bin {
+    fn load(&self, magazine: Magazine) {
+        let (head, len) = magazine.into_chain();
+        self.head.set(head);
+        self.capacity.set(self.capacity.get().max(len));
+        self.room.set(self.capacity.get() - len);
+    }
+
+    fn unload(&self) -> Magazine {
+        let len = self.capacity.get() - self.room.get();
+        self.room.set(self.capacity.get());
+        // SAFETY: the invariant of `Bin`; the chain leaves it here.
+        unsafe { Magazine::from_chain(self.head.replace(None), len) }
+    }
+}
+
+/// What else the cache has of one class; touched by slow paths alone.
+struct Reserve {
+    spare: Cell<Magazine>,
+    fresh: Cell<FreshRange>,
+}
+
+/// Whether blocks may stay in the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Not yet: nothing would flush them when the thread ends.
+    NotYet,
+    /// Yes: the thread's end will flush them.
+    UntilExit,
+    /// Not any more: the thread's end has flushed the cache.
+    NoMore,
+}
+
+/// A block for an empty bin, and whether it reads as zero.
+pub(crate) struct Refilled {
+    pub(crate) block: NonNull<u8>,
+    pub(crate) zeroed: bool,
+}
+
+/// One thread's free blocks.
+pub(crate) struct ThreadCache {
+    bins: [Bin; CLASS_COUNT],
+    reserves: [Reserve; CLASS_COUNT],
+    keeping: Cell<Keeping>,
+}
+
+impl ThreadCache {
+    /// A cache without blocks.
+    pub(crate) const fn new() -> Self {
+        Self {
+            bins: [const { Bin { head: Cell::new(None), room: Cell::new(0), capacity: Cell::new(0) } };
+                CLASS_COUNT],
+            reserves: [const {
+                Reserve { spare: Cell::new(Magazine::EMPTY), fresh: Cell::new(FreshRange::EMPTY) }
+            }; CLASS_COUNT],
+            keeping: Cell::new(Keeping::NotYet),
+        }
+    }
+
+    #[inline(always)]
+    fn bin(&self, class: SizeClass) -> &Bin {
+        debug_check!(class.index() < CLASS_COUNT, "class out of range", class.index());
+        // SAFETY: a class's index is below CLASS_COUNT.
+        unsafe { self.bins.get_unchecked(class.index()) }
+    }
+
+    fn reserve(&self, class: SizeClass) -> &Reserve {
+        // A class's index is below CLASS_COUNT, so the remainder changes nothing but the proof.
+        &self.reserves[class.index() % CLASS_COUNT]
+    }
+
+    /// Takes a block from the loaded magazine.
+    #[inline(always)]
+    pub(crate) fn pop(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        let bin = self.bin(class);
+        let block = bin.head.get()?;
+        // SAFETY: the head of the bin's own chain.
+        bin.head.set(unsafe { next_of(block) });
+        bin.room.set(bin.room.get().wrapping_add(1));
+        Some(block.cast())
+    }
+
+    /// Puts a block on the loaded magazine; `false` if that is full.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, class: SizeClass, block: NonNull<u8>) -> bool {
+        let bin = self.bin(class);
+        let (room, full) = bin.room.get().overflowing_sub(1);
+        if full {
+            return false;
+        }
+        bin.room.set(room);
+        let block: NonNull<Block> = block.cast();
+        // SAFETY: the caller owes the block; the chain is the bin's.
+        unsafe { link(block, bin.head.get()) };
+        bin.head.set(Some(block));
+        true
+    }
+
+    /// Whether blocks may stay in the cache.
+    pub(crate) fn keeping(&self) -> Keeping {
+        self.keeping.get()
+    }
+
+    /// The thread's end has been made to call [`ThreadCache::flush_for_good`].
+    pub(crate) fn keep_until_exit(&self) {
+        self.keeping.set(Keeping::UntilExit);
+    }
+
+    /// A block for a class whose loaded magazine is empty; `None` if there is no more memory.
+    pub(crate) fn refill<P: PageSource>(
+        &self,
+        heap: &Heap<P>,
+        class: SizeClass,
+    ) -> Option<Refilled> {
+        if let Some(refilled) = self.refill_from_reserve(class) {
+            return Some(refilled);
+        }
+        let most = if self.keeping.get() == Keeping::UntilExit { self.grow(class) } else { 1 };
+        match heap.refill(class, most)? {
+            Supply::Magazine(magazine) => self.bin(class).load(magazine),
+            Supply::Fresh(range) => self.reserve(class).fresh.set(range),
+        }
+        let refilled = self.refill_from_reserve(class);
+        if self.keeping.get() != Keeping::UntilExit {
+            self.flush_class(heap, class);
+        }
+        refilled
+    }
+
+    /// A block from what the thread holds.
+    fn refill_from_reserve(&self, class: SizeClass) -> Option<Refilled> {
+        let reserve = self.reserve(class);
+        let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        let carved = fresh.carve(class);
+        let zeroed = fresh.is_zeroed();
+        reserve.fresh.set(fresh);
+        if let Some(block) = carved {
+            return Some(Refilled { block, zeroed });
+        }
+        let spare = reserve.spare.replace(Magazine::EMPTY);
+        if !spare.is_empty() {
+            self.bin(class).load(spare);
+        }
+        self.pop(class).map(|block| Refilled { block, zeroed: false })
+    }
+
+    /// Takes a block for which the loaded magazine has no room.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from this class of `heap`, is free, and the caller gives it up.
+    pub(crate) unsafe fn push_full<P: PageSource>(
+        &self,
+        heap: &Heap<P>,
+        class: SizeClass,
+        block: NonNull<u8>,
+    ) {
+        if self.keeping.get() != Keeping::UntilExit {
+            let mut alone = Magazine::EMPTY;
+            // SAFETY: the caller owes the block.
+            unsafe { alone.push(block.cast()) };
+            // SAFETY: the caller owes where it came from.
+            return unsafe { heap.give_back(class, alone) };
+        }
+        self.make_room(heap, class);
+        // SAFETY: the caller owes the block.
+        let pushed = unsafe { self.push(class, block) };
+        debug_check!(pushed, "no room after a flush", block.as_ptr().addr());
+        debug_check!(self.is_valid(class), "thread cache in disorder", class.index());
+    }
+
+    /// Makes the full loaded magazine an empty one.
+    fn make_room<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {
+        let full = self.bin(class).unload();
+        if full.is_empty() {
+            self.grow(class);
+            return;
+        }
+        let reserve = self.reserve(class);
+        let spare = reserve.spare.replace(Magazine::EMPTY);
+        if spare.is_empty() {
+            reserve.spare.set(full);
+            return;
+        }
+        // SAFETY: what the cache holds of a class came from that class of its heap.
+        match unsafe { heap.flush(class, spare) } {
+            Direction::BothWays => reserve.spare.set(full),
+            // SAFETY: as above.
+            Direction::OneWay => unsafe { heap.give_back(class, full) },
+        }
+        self.grow(class);
+    }
+
+    /// Doubles the capacity of an empty bin, up to what is useful for blocks of this size, and
+    /// returns it.
+    fn grow(&self, class: SizeClass) -> u32 {
+        let bin = self.bin(class);
+        debug_check!(bin.head.get().is_none(), "loaded bin grown", class.index());
+        let useful = (MAGAZINE_BYTES / class.bytes()) as u32;
+        let most = useful.clamp(MAGAZINE_BLOCKS_MIN, MAGAZINE_BLOCKS_MAX);
+        let doubled = (2 * bin.capacity.get()).clamp(MAGAZINE_BLOCKS_FIRST, most);
+        bin.capacity.set(doubled.max(bin.capacity.get()));
+        bin.room.set(bin.capacity.get());
+        bin.capacity.get()
+    }
+
+    fn flush_class<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {
+        let reserve = self.reserve(class);
+        let spare = reserve.spare.replace(Magazine::EMPTY);
+        let fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        let loaded = self.bin(class).unload();
+        self.bin(class).capacity.set(0);
+        self.bin(class).room.set(0);
+        // SAFETY: what the cache holds of a class came from that class of its heap.
+        unsafe { heap.give_back(class, spare) };
+        // SAFETY: as above.
+        unsafe { heap.give_back(class, loaded) };
+        // SAFETY: as above.
+        unsafe { heap.give_back_fresh(class, fresh) };
+    }
+
+    /// Gives everything back to the heap.
+    pub(crate) fn flush<P: PageSource>(&self, heap: &Heap<P>) {
+        for class in SizeClass::all() {
+            self.flush_class(heap, class);
+        }
+    }
+
+    /// Gives everything back to the heap, for the thread is about to end. The cache still serves,
+    /// one block at a time, and keeps none.
+    pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>) {
+        self.keeping.set(Keeping::NoMore);
+        self.flush(heap);
+    }
+
+    /// Whether the invariants of what is held of `class` are true. Walks the chains.
+    fn is_valid(&self, class: SizeClass) -> bool {
+        let reserve = self.reserve(class);
+        let spare = reserve.spare.replace(Magazine::EMPTY);
+        let spare_is_valid = spare.is_valid();
+        reserve.spare.set(spare);
+        let bin = self.bin(class);
+        if bin.room.get() > bin.capacity.get() {
+            return false;
+        }
+        let loaded = bin.unload();
+        let loaded_is_valid = loaded.is_valid();
+        bin.load(loaded);
+        spare_is_valid && loaded_is_valid
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The heap: what all threads share. For each class a depot of magazines and the used pools, behind
+//! one lock; and the arenas behind another.
+//!
+//! Protocol. No function holds two locks at once, so there is no order to keep and no deadlock: a
+//! pool on its way between a class and an arena belongs to the thread that moves it. Whatever a
+//! thread takes from the heap is its own until it gives it back. Only `fork` takes all locks.
+//!
+//! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
+//! free chain of its pool.
+
+use crate::arena::Arenas;
+use crate::block::Magazine;
+use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX};
+use crate::os::{PageSource, debug_check};
+use crate::pool::{Chain, FreshRange, Pool, PoolList};
+use crate::size_class::SizeClass;
+use crate::sync::Lock;
+
+/// What a refill brings.
+pub(crate) enum Supply {
+    /// Blocks that were in use before.
+    Magazine(Magazine),
+    /// Virgin blocks.
+    Fresh(FreshRange),
+}
+
+/// Where the blocks of a class are going.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Some are asked for, some come back.
+    BothWays,
+    /// So many have come back since one was asked for that nothing should be kept.
+    OneWay,
+}
+
+/// A stack of magazines.
+struct Depot {
+    magazines: [Magazine; DEPOT_MAGAZINES],
+    count: usize,
+}
+
+impl Depot {
+    /// Keeps a magazine, or hands it back if the depot is full.
+    fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
+        match self.magazines.get_mut(self.count) {
+            Some(place) => {
+                *place = magazine;
+                self.count += 1;
+                None
+            }
+            None => Some(magazine),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Magazine> {
+        self.count = self.count.checked_sub(1)?;
+        let place = self.magazines.get_mut(self.count)?;
+        Some(core::mem::replace(place, Magazine::EMPTY))
+    }
+}
+
+/// The shared part of one class.
+struct ClassHeap {
+    depot: Depot,
+    used: PoolList,
+    flushes_since_refill: u32,
+}
+
+// SAFETY: the chains and pools behind its pointers belong to the heap, and are reached through the
+// lock around this value alone.
+unsafe impl Send for ClassHeap {}
+
+impl ClassHeap {
+    const EMPTY: Self = Self {
+        depot: Depot { magazines: [const { Magazine::EMPTY }; DEPOT_MAGAZINES], count: 0 },
+        used: PoolList::EMPTY,
+        flushes_since_refill: 0,
+    };
+
+    /// Free blocks of the used pools, at most `most`; if there is none, virgin ones.
+    fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
+        let mut chain = Chain::EMPTY;
+        for _ in 0..REFILL_POOLS_MAX {
+            let Some(pool) = self.used.first().filter(|pool| pool.free_count() > 0) else { break };
+            let missing = most - chain.len();
+            pool.take(&mut chain, missing);
+            if pool.is_full() {
+                self.used.remove(pool);
+            }
+            if chain.len() == most {
+                break;
+            }
+        }
+        if chain.len() > 0 {
+            return Some(Supply::Magazine(chain.into_magazine()));
+        }
+        let pool = self.used.first()?;
+        let range = pool.carve(class, most);
+        if pool.is_full() {
+            self.used.remove(pool);
+        }
+        Some(Supply::Fresh(range))
+    }
+
+    /// Gives blocks back to their pools. Those that become empty are unlinked and put on `empty`.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    unsafe fn give(&mut self, class: SizeClass, mut magazine: Magazine, empty: &mut PoolList) {
+        debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
+        while let Some(block) = magazine.pop() {
+            // SAFETY: the caller owes that the block is the heap's, so it lies in a mapped arena.
+            let pool = unsafe { Pool::of(block) };
+            let was_full = pool.is_full();
+            // SAFETY: the block lies in this pool, and came out of the magazine that owned it.
+            unsafe { pool.give(class, block) };
+            debug_check!(pool.is_valid(class), "pool in disorder", block.as_ptr().addr());
+            self.relink(pool, was_full, empty);
+        }
+    }
+
+    /// Puts a pool that got blocks back where its state belongs.
+    fn relink(&mut self, pool: Pool, was_full: bool, empty: &mut PoolList) {
+        match (was_full, pool.is_empty()) {
+            (true, true) => empty.push(pool),
+            (true, false) => self.used.push(pool),
+            (false, true) => {
+                self.used.remove(pool);
+                empty.push(pool);
+            }
+            (false, false) => {}
+        }
+    }
+}
+
+/// The shared heap, over a source of pages. A value, so that there could be several.
+pub(crate) struct Heap<P> {
+    classes: [Lock<ClassHeap>; CLASS_COUNT],
+    arenas: Arenas<P>,
+}
+
+impl<P: PageSource> Heap<P> {
+    /// A heap without memory.
+    pub(crate) const fn new(pages: P) -> Self {
+        Self {
+            classes: [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT],
+            arenas: Arenas::new(pages),
+        }
+    }
+
+    fn class(&self, class: SizeClass) -> &Lock<ClassHeap> {
+        // A class's index is below CLASS_COUNT, so the remainder changes nothing but the proof.
+        &self.classes[class.index() % CLASS_COUNT]
+    }
+
+    /// Blocks of a class: the depot's top magazine, else at most `most` from the pools; `None` if
+    /// there is no more memory.
+    pub(crate) fn refill(&self, class: SizeClass, most: u32) -> Option<Supply> {
+        let mut heap = self.class(class).lock();
+        heap.flushes_since_refill = 0;
+        if let Some(magazine) = heap.depot.pop() {
+            return Some(Supply::Magazine(magazine));
+        }
+        if let Some(supply) = heap.gather(class, most) {
+            return Some(supply);
+        }
+        drop(heap);
+        self.refill_from_arena(class, most)
+    }
+
+    /// At most `most` virgin blocks of a pool that no class has.
+    fn refill_from_arena(&self, class: SizeClass, most: u32) -> Option<Supply> {
+        let (pool, zeroed) = self.arenas.take_pool()?;
+        pool.init(class, zeroed);
+        // The pool is this thread's until it is linked, and none of its blocks is out before.
+        let range = pool.carve(class, most);
+        if !pool.is_full() {
+            self.class(class).lock().used.push(pool);
+        }
+        Some(Supply::Fresh(range))
+    }
+
+    /// Takes a full magazine: for the depot, or for the pools where that is full or not worth it.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
+        let mut empty = PoolList::EMPTY;
+        let mut heap = self.class(class).lock();
+        heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
+        let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
+        let overflow = if one_way { Some(magazine) } else { heap.depot.push(magazine) };
+        if let Some(magazine) = overflow {
+            // SAFETY: the caller owes where the blocks came from.
+            unsafe { heap.give(class, magazine, &mut empty) };
+        }
+        while one_way && let Some(kept) = heap.depot.pop() {
+            // SAFETY: what the depot holds came through this function.
+            unsafe { heap.give(class, kept, &mut empty) };
+        }
+        drop(heap);
+        self.arenas.give_pools(empty);
+        if one_way { Direction::OneWay } else { Direction::BothWays }
+    }
+
+    /// Gives blocks back to their pools.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    pub(crate) unsafe fn give_back(&self, class: SizeClass, magazine: Magazine) {
+        if magazine.is_empty() {
+            return;
+        }
+        let mut empty = PoolList::EMPTY;
+        // SAFETY: the caller owes where the blocks came from.
+        unsafe { self.class(class).lock().give(class, magazine, &mut empty) };
+        self.arenas.give_pools(empty);
+    }
+
+    /// Gives back what is left of a range of virgin blocks.
+    ///
+    /// # Safety
+    ///
+    /// - The range came from this class of this heap.
+    pub(crate) unsafe fn give_back_fresh(&self, class: SizeClass, range: FreshRange) {
+        let Some(pool) = range.pool() else { return };
+        let mut empty = PoolList::EMPTY;
+        let mut heap = self.class(class).lock();
+        let was_full = pool.is_full();
+        // SAFETY: the range lies in this pool, and the caller gives it up.
+        unsafe { pool.uncarve(class, range) };
+        heap.relink(pool, was_full, &mut empty);
+        drop(heap);
+        self.arenas.give_pools(empty);
+    }
+
+    /// Empties all depots, so that pools which only they kept from being empty can serve any class.
+    pub(crate) fn empty_depots(&self) {
+        for class in SizeClass::all() {
+            let mut empty = PoolList::EMPTY;
+            let mut heap = self.class(class).lock();
+            while let Some(kept) = heap.depot.pop() {
+                // SAFETY: what the depot holds came through `flush`.
+                unsafe { heap.give(class, kept, &mut empty) };
+            }
+            drop(heap);
+            self.arenas.give_pools(empty);
+        }
+    }
+
+    /// Releases all empty arenas, and returns the bytes.
+    pub(crate) fn release_empty_arenas(&self) -> usize {
+        self.arenas.release_empty()
+    }
+
+    /// Closes all locks, so that a `fork` finds no protected value half changed.
+    pub(crate) fn lock_for_fork(&self) {
+        for class in &self.classes {
+            class.lock_and_leave_closed();
+        }
+        self.arenas.lock_for_fork();
+    }
+
+    /// Opens all locks after a `fork`, in the parent or in the child.
+    ///
+    /// # Safety
+    ///
+    /// - [`Heap::lock_for_fork`] was called before, by this thread or its image in the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        // SAFETY: the caller owes the call before.
+        unsafe { self.arenas.unlock_after_fork() };
+        for class in &self.classes {
+            // SAFETY: the caller owes the call before.
+            unsafe { class.force_unlock() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! What the allocator asks of an operating system; the only files with `cfg(target)`.
+//!
+//! A system is one file with these items: [`HAS_ARENAS`], [`System`] (a [`PageSource`]),
+//! [`ThreadExit`], [`at_fork`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS and
+//! the BSDs (untested); `other` has no arenas, so that every request passes to the system allocator.
+
+use core::ptr::NonNull;
+
+// `obmalloc_no_arenas` selects `other` on a unix system, to test there what Windows and wasm get.
+#[cfg_attr(all(unix, not(obmalloc_no_arenas)), path = "os/unix.rs")]
+#[cfg_attr(not(all(unix, not(obmalloc_no_arenas))), path = "os/other.rs")]
+mod system;
+
+pub(crate) use system::{HAS_ARENAS, SystemPages, ThreadExit, at_fork};
+
+/// Where arenas come from and go to. Any thread may call it at any time.
+pub(crate) trait PageSource {
+    /// Maps `ARENA_BYTES` of zeroed memory at a multiple of `ARENA_BYTES`, or says that there is
+    /// none. The pointer is valid for the whole arena.
+    fn map(&self) -> Option<NonNull<u8>>;
+
+    /// Gives a mapped arena back, address space included. On `false` it is still mapped.
+    ///
+    /// # Safety
+    ///
+    /// - `arena` came from [`PageSource::map`] of this source and was not released since.
+    /// - Nothing refers to its memory any more.
+    unsafe fn release(&self, arena: NonNull<u8>) -> bool;
+
+    /// Gives the memory of a mapped arena back but keeps its addresses, which read as zero from
+    /// then on. On `false` the contents are as before.
+    ///
+    /// # Safety
+    ///
+    /// - `arena` came from [`PageSource::map`] of this source and was not released since.
+    /// - Nothing refers to its memory any more.
+    unsafe fn purge(&self, arena: NonNull<u8>) -> bool;
+}
+
+/// Ends the process because an invariant does not hold: one line on stderr that says which, and the
+/// address where it was seen. Allocates nothing.
+#[cold]
+#[inline(never)]
+pub(crate) fn abort_corrupt(what: &str, address: usize) -> ! {
+    let mut digits = [0_u8; 16];
+    let mut rest = address;
+    for digit in digits.iter_mut().rev() {
+        let nibble = (rest & 15) as u8;
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        rest >>= 4;
+    }
+    system::write_error_and_abort(&[b"obmalloc: ", what.as_bytes(), b" at 0x", &digits, b"\n"])
+}
+
+/// Ends the process, in debug builds, if an invariant of the allocator does not hold. It takes the
+/// place of `debug_assert!`, whose panic would allocate and unwind.
+macro_rules! debug_check {
+    ($holds:expr, $what:expr, $address:expr) => {
+        if cfg!(debug_assertions) && !$holds {
+            $crate::os::abort_corrupt($what, $address);
+        }
+    };
+}
+pub(crate) use debug_check;

@@ -1,0 +1,57 @@
+//! Systems without arenas: Windows, wasm and whatever else the standard library runs on. The items
+//! stand in for the contract and are never called, since no request reaches a pool.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+use super::PageSource;
+
+/// Whether this system gives pages, so that small blocks come from arenas.
+pub(crate) const HAS_ARENAS: bool = false;
+
+/// A source without pages.
+pub(crate) struct SystemPages;
+
+impl SystemPages {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+}
+
+impl PageSource for SystemPages {
+    fn map(&self) -> Option<NonNull<u8>> {
+        None
+    }
+
+    unsafe fn release(&self, _arena: NonNull<u8>) -> bool {
+        false
+    }
+
+    unsafe fn purge(&self, _arena: NonNull<u8>) -> bool {
+        false
+    }
+}
+
+/// A thread's end that nothing waits for.
+pub(crate) struct ThreadExit;
+
+impl ThreadExit {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    /// Never arms: there is no cache to flush.
+    pub(crate) fn arm(&self, _at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
+        false
+    }
+}
+
+/// Never registers: there is no lock to take.
+pub(crate) fn at_fork(_prepare: unsafe extern "C" fn(), _resume: unsafe extern "C" fn()) -> bool {
+    false
+}
+
+/// Aborts; there is no way to write without the standard library's own buffers.
+pub(super) fn write_error_and_abort(_parts: &[&[u8]]) -> ! {
+    std::process::abort()
+}

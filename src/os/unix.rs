@@ -1,0 +1,183 @@
+//! Linux, macOS and the BSDs: `mmap`, a pthread key, `pthread_atfork`.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::PageSource;
+use crate::config::ARENA_BYTES;
+
+/// Whether this system gives pages, so that small blocks come from arenas.
+pub(crate) const HAS_ARENAS: bool = true;
+
+/// Anonymous private mappings.
+pub(crate) struct SystemPages {
+    /// Where the next arena would continue the last one downwards, as the kernel places mappings;
+    /// zero before the first. Only a hint: the kernel's answer is checked, so any value will do.
+    hint: AtomicUsize,
+}
+
+impl SystemPages {
+    pub(crate) const fn new() -> Self {
+        Self { hint: AtomicUsize::new(0) }
+    }
+}
+
+impl PageSource for SystemPages {
+    fn map(&self) -> Option<NonNull<u8>> {
+        // Relaxed: the hint guards nothing, see its field.
+        let hint = self.hint.load(Ordering::Relaxed);
+        let arena = if hint == 0 { None } else { map_at(hint, ARENA_BYTES) };
+        let arena = match arena {
+            Some(arena) if is_aligned(arena) => arena,
+            Some(elsewhere) => {
+                // SAFETY: just mapped with this length, and nothing refers to it.
+                unsafe { unmap(elsewhere, ARENA_BYTES) };
+                map_by_trimming()?
+            }
+            None => map_by_trimming()?,
+        };
+        self.hint.store(arena.as_ptr().addr().wrapping_sub(ARENA_BYTES), Ordering::Relaxed);
+        Some(arena)
+    }
+
+    unsafe fn release(&self, arena: NonNull<u8>) -> bool {
+        // SAFETY: the caller owes that the arena is mapped, with this length, and unused.
+        unsafe { unmap(arena, ARENA_BYTES) }
+    }
+
+    unsafe fn purge(&self, arena: NonNull<u8>) -> bool {
+        // Elsewhere MADV_DONTNEED may keep the contents; a fresh mapping in place never does.
+        if cfg!(target_os = "linux") {
+            // SAFETY: the caller owes that the arena is mapped, with this length, and unused.
+            unsafe { libc::madvise(arena.as_ptr().cast(), ARENA_BYTES, libc::MADV_DONTNEED) == 0 }
+        } else {
+            // SAFETY: as above; MAP_FIXED replaces exactly the caller's own mapping.
+            unsafe { map_with(arena.as_ptr().addr(), ARENA_BYTES, libc::MAP_FIXED).is_some() }
+        }
+    }
+}
+
+fn is_aligned(arena: NonNull<u8>) -> bool {
+    arena.as_ptr().addr().is_multiple_of(ARENA_BYTES)
+}
+
+/// Maps twice the size and unmaps what lies before and after the aligned half.
+fn map_by_trimming() -> Option<NonNull<u8>> {
+    const SPAN: usize = 2 * ARENA_BYTES;
+    let span = map_at(0, SPAN)?;
+    let before = span.as_ptr().addr().wrapping_neg() % ARENA_BYTES;
+    // SAFETY: `before` < ARENA_BYTES, so the pointer stays inside the span.
+    let arena = unsafe { span.add(before) };
+    // SAFETY: the arena ends inside the span.
+    let after = unsafe { arena.add(ARENA_BYTES) };
+    // A part that cannot be unmapped (too many mappings) takes the rest with it.
+    // SAFETY: the part before the arena is this function's own, and nothing refers to it.
+    if (before > 0 && !unsafe { unmap(span, before) })
+        // SAFETY: so is the part behind the arena.
+        || !unsafe { unmap(after, SPAN - before - ARENA_BYTES) }
+    {
+        // SAFETY: so is the whole span; unmapping what is unmapped already is no error.
+        unsafe { unmap(span, SPAN) };
+        return None;
+    }
+    Some(arena)
+}
+
+fn map_at(address: usize, bytes: usize) -> Option<NonNull<u8>> {
+    // SAFETY: without MAP_FIXED a new mapping replaces none.
+    unsafe { map_with(address, bytes, 0) }
+}
+
+/// Maps `bytes` of zeroed memory, readable and writable.
+///
+/// # Safety
+///
+/// - With `MAP_FIXED` in `flags`, nothing refers to the `bytes` bytes at `address`, and they are
+///   the caller's to replace.
+unsafe fn map_with(address: usize, bytes: usize, flags: i32) -> Option<NonNull<u8>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANON;
+    // SAFETY: the caller owes that a fixed mapping replaces only its own; else none is replaced.
+    let mapped = unsafe {
+        libc::mmap(ptr::without_provenance_mut(address), bytes, protection, flags, -1, 0)
+    };
+    if mapped == libc::MAP_FAILED { None } else { NonNull::new(mapped.cast()) }
+}
+
+/// Unmaps; `false` where the kernel refuses, as it does when that would split one mapping too many.
+///
+/// # Safety
+///
+/// - The range belongs to the caller, and nothing refers to it.
+unsafe fn unmap(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: the caller owes the range.
+    unsafe { libc::munmap(start.as_ptr().cast(), bytes) == 0 }
+}
+
+/// A pthread key whose destructor runs when a thread that armed it ends, after the destructors of
+/// all of Rust's thread-locals.
+pub(crate) struct ThreadExit {
+    /// The key plus one; zero before the key is made.
+    key_plus_one: AtomicUsize,
+}
+
+impl ThreadExit {
+    pub(crate) const fn new() -> Self {
+        Self { key_plus_one: AtomicUsize::new(0) }
+    }
+
+    /// Has `at_exit` called when this thread ends. On `false` it will not be.
+    pub(crate) fn arm(&self, at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
+        match self.key(at_exit) {
+            // The value only has to differ from null for the destructor to run.
+            // SAFETY: the key was made by `pthread_key_create` and is never deleted.
+            Some(key) => unsafe { libc::pthread_setspecific(key, ptr::from_ref(self).cast()) == 0 },
+            None => false,
+        }
+    }
+
+    fn key(&self, at_exit: unsafe extern "C" fn(*mut c_void)) -> Option<libc::pthread_key_t> {
+        // Relaxed, here and below: the key is a plain number, valid in every thread as soon as it
+        // exists; no other memory is published with it.
+        let known = self.key_plus_one.load(Ordering::Relaxed);
+        if known != 0 {
+            return Some((known - 1) as libc::pthread_key_t);
+        }
+        let mut key: libc::pthread_key_t = 0;
+        // SAFETY: `key` is valid for the write; the destructor is a function of this program.
+        if unsafe { libc::pthread_key_create(&mut key, Some(at_exit)) } != 0 {
+            return None;
+        }
+        let made = key as usize + 1;
+        match self.key_plus_one.compare_exchange(0, made, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(winner) => {
+                // SAFETY: this key was made above, and no thread ever set it.
+                unsafe { libc::pthread_key_delete(key) };
+                Some((winner - 1) as libc::pthread_key_t)
+            }
+        }
+    }
+}
+
+/// Has `prepare` called before each `fork`, in the parent, and `resume` after it, in both.
+pub(crate) fn at_fork(prepare: unsafe extern "C" fn(), resume: unsafe extern "C" fn()) -> bool {
+    // SAFETY: the handlers are functions of this program, without arguments.
+    unsafe { libc::pthread_atfork(Some(prepare), Some(resume), Some(resume)) == 0 }
+}
+
+/// Writes the parts to stderr as one line and aborts.
+pub(super) fn write_error_and_abort(parts: &[&[u8]]) -> ! {
+    const LINE_BYTES: usize = 256;
+    let mut line = [0_u8; LINE_BYTES];
+    let mut used = 0;
+    for (to, from) in line.iter_mut().zip(parts.iter().copied().flatten()) {
+        *to = *from;
+        used += 1;
+    }
+    // SAFETY: `used` bytes of `line` are valid for reads.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), used) };
+    // SAFETY: `abort` has no conditions.
+    unsafe { libc::abort() }
+}

@@ -1,0 +1,375 @@
+//! Pools: 4 KiB of one arena, cut into blocks of one class. The states are CPython's:
+//!
+//! ```text
+//!   empty --(arena gives it, init)--> used --(last block carved or taken)--> full
+//!     ^                                |  ^                                   |
+//!     +---(last live block given)------+  +--------(a block given)------------+
+//! ```
+//!
+//! A used pool is in the list of its class, a full one is linked nowhere, an empty one is its
+//! arena's. The header lies outside of the pool, in the arena's first pool, so that the blocks of a
+//! pool start at its page and user data shares no cache line with it:
+//!
+//! ```text
+//!   arena: | header 0 (the arena's) | header 1 | ... | header 63 | pool 1 | pool 2 | ... | pool 63 |
+//! ```
+//!
+//! All of this is called with the lock of the pool's class held, or by the one thread that holds
+//! the pool while it is in no list.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use crate::block::{Block, Link, Magazine, link, next_of};
+use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES};
+use crate::os::{abort_corrupt, debug_check};
+use crate::size_class::SizeClass;
+
+/// What is known of a pool.
+///
+/// Invariants, with `capacity` the blocks that a pool of this class holds:
+///
+/// ```text
+///   free_count <= carved <= capacity        live = carved - free_count
+///   empty <=> live == 0       full <=> free_count == 0 && carved == capacity       else used
+///   the chain from `free` has `free_count` blocks and ends with `free_tail`
+/// ```
+///
+/// A block in a thread cache or a depot is live here.
+#[repr(C, align(64))]
+struct Header {
+    free: Cell<Link>,
+    /// The last block of the free chain; meaningless where that is empty.
+    free_tail: Cell<Link>,
+    next: Cell<Option<Pool>>,
+    previous: Cell<Option<Pool>>,
+    free_count: Cell<u32>,
+    /// Blocks that have been handed out at least once, from the start of the pool on.
+    carved: Cell<u32>,
+    /// `None` until the pool's first use.
+    class: Cell<Option<SizeClass>>,
+    /// Whether the blocks that were never carved are known to be zero.
+    zeroed: Cell<bool>,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Header>() == HEADER_BYTES);
+
+/// A pool, by its header. Valid as long as its arena is mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pool(NonNull<Header>);
+
+impl Pool {
+    /// The pool that `block` lies in.
+    ///
+    /// # Safety
+    ///
+    /// - `block` lies in a mapped arena, and the pointer may be used for all of it.
+    pub(crate) unsafe fn of(block: NonNull<Block>) -> Self {
+        Self(
+            block
+                .cast::<u8>()
+                .map_addr(|address| {
+                    let offset = address.get() % ARENA_BYTES;
+                    let header = (offset / POOL_BYTES) * HEADER_BYTES;
+                    debug_check!(header != 0, "a block in the pool of headers", address.get());
+                    // A block lies behind the first pool of its arena, never at address zero.
+                    core::num::NonZero::new(address.get() - offset + header).unwrap_or(address)
+                })
+                .cast(),
+        )
+    }
+
+    /// The pool with the given index, from 1 to 63, of the arena at `arena`.
+    ///
+    /// # Safety
+    ///
+    /// - `arena` is the start of a mapped arena, valid for all of it, and `index` is in range.
+    pub(crate) unsafe fn at(arena: NonNull<u8>, index: usize) -> Self {
+        // SAFETY: the caller owes the range, so the header lies inside the arena.
+        Self(unsafe { arena.add(index * HEADER_BYTES) }.cast())
+    }
+
+    /// Start of the arena that the pool lies in.
+    pub(crate) fn arena(self) -> NonNull<u8> {
+        let index_bytes = self.index() * HEADER_BYTES;
+        // SAFETY: the header lies this far behind the start of its arena.
+        unsafe { self.0.cast::<u8>().sub(index_bytes) }
+    }
+
+    /// Its number in the arena, from 1 to 63.
+    pub(crate) fn index(self) -> usize {
+        self.0.as_ptr().addr() % ARENA_BYTES / HEADER_BYTES
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: a pool's arena is mapped, zeroed memory is a valid header, and the lock or the
+        // exclusive hold that this file's head demands keeps other threads away from its cells.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn start(self) -> NonNull<u8> {
+        // SAFETY: the pool lies this far behind the start of its arena.
+        unsafe { self.arena().add(self.index() * POOL_BYTES) }
+    }
+
+    /// Makes an empty pool one of `class`, all of it virgin; `zeroed` says that it reads as zero.
+    pub(crate) fn init(self, class: SizeClass, zeroed: bool) {
+        let header = self.header();
+        header.free.set(None);
+        header.free_count.set(0);
+        header.carved.set(0);
+        header.class.set(Some(class));
+        header.zeroed.set(zeroed);
+    }
+
+    fn capacity(self) -> u32 {
+        self.header().class.get().map_or(0, SizeClass::blocks_per_pool)
+    }
+
+    /// Blocks that are in use, in a thread cache or in a depot.
+    pub(crate) fn live(self) -> u32 {
+        self.header().carved.get() - self.header().free_count.get()
+    }
+
+    /// Blocks of its free chain.
+    pub(crate) fn free_count(self) -> u32 {
+        self.header().free_count.get()
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.live() == 0
+    }
+
+    pub(crate) fn is_full(self) -> bool {
+        self.live() == self.capacity()
+    }
+
+    /// Carves at most `most` virgin blocks; none where all have been carved.
+    pub(crate) fn carve(self, class: SizeClass, most: u32) -> FreshRange {
+        let header = self.header();
+        let carved = header.carved.get();
+        let count = most.min(class.blocks_per_pool() - carved);
+        header.carved.set(carved + count);
+        // SAFETY: `carved` blocks of the class lie inside the pool.
+        let next = unsafe { self.start().add(carved as usize * class.bytes()) };
+        FreshRange { next: Some(next), left: count, zeroed: header.zeroed.get() }
+    }
+
+    /// Takes back what is left of a range that [`Pool::carve`] gave: as virgin blocks if nothing was
+    /// carved behind it since, else as free ones.
+    ///
+    /// # Safety
+    ///
+    /// - `range` was carved from this pool, and the caller gives it up.
+    pub(crate) unsafe fn uncarve(self, class: SizeClass, mut range: FreshRange) {
+        let header = self.header();
+        let end_of_carved = header.carved.get() as usize * class.bytes();
+        if let Some(next) = range.next {
+            let end = next.as_ptr().addr() + range.left as usize * class.bytes();
+            if end == self.start().as_ptr().addr() + end_of_carved {
+                header.carved.set(header.carved.get() - range.left);
+                return;
+            }
+        }
+        while let Some(block) = range.carve(class) {
+            // SAFETY: a block of the range, which the caller gives up.
+            unsafe { self.give(class, block.cast()) };
+        }
+    }
+
+    /// Puts a block on the free chain.
+    ///
+    /// # Safety
+    ///
+    /// - `block` lies in this pool, is free, and the caller gives it up.
+    pub(crate) unsafe fn give(self, class: SizeClass, block: NonNull<Block>) {
+        let header = self.header();
+        if header.class.get() != Some(class) {
+            abort_corrupt("block freed with the layout of another class", block.as_ptr().addr());
+        }
+        if self.is_empty() {
+            abort_corrupt("block freed twice", block.as_ptr().addr());
+        }
+        let free = header.free.get();
+        if free.is_none() {
+            header.free_tail.set(Some(block));
+        }
+        // SAFETY: the caller owes the block; the chain is this pool's.
+        unsafe { link(block, free) };
+        header.free.set(Some(block));
+        header.free_count.set(header.free_count.get() + 1);
+    }
+
+    /// Moves free blocks to the end of `chain`: all of them, in constant time, if that are at most
+    /// `most`; else exactly `most`.
+    pub(crate) fn take(self, chain: &mut Chain, most: u32) {
+        let header = self.header();
+        let count = header.free_count.get();
+        let (Some(first), Some(last)) = (header.free.get(), header.free_tail.get()) else {
+            return;
+        };
+        if count <= most {
+            header.free.set(None);
+            header.free_count.set(0);
+            // SAFETY: the pool's whole chain, which it gives up.
+            unsafe { chain.append(first, last, count) };
+            return;
+        }
+        let mut end = first;
+        for _ in 1..most {
+            // SAFETY: `most` < `count`, so `end` is followed by a block of the pool's chain.
+            match unsafe { next_of(end) } {
+                Some(next) => end = next,
+                None => abort_corrupt("free chain shorter than its count", end.as_ptr().addr()),
+            }
+        }
+        // SAFETY: a block of the pool's own chain.
+        header.free.set(unsafe { next_of(end) });
+        header.free_count.set(count - most);
+        // SAFETY: the first `most` blocks of the pool's chain, which it gives up.
+        unsafe { chain.append(first, end, most) };
+    }
+
+    /// Whether the header's equations hold and its chain lies inside the pool. Walks the chain.
+    pub(crate) fn is_valid(self, class: SizeClass) -> bool {
+        let header = self.header();
+        let start = self.start().as_ptr().addr();
+        let mut found = 0;
+        let mut cursor = if header.free_count.get() == 0 { None } else { header.free.get() };
+        while let Some(block) = cursor {
+            let offset = block.as_ptr().addr().wrapping_sub(start);
+            let carved_bytes = header.carved.get() as usize * class.bytes();
+            if found == header.free_count.get()
+                || offset >= carved_bytes
+                || !offset.is_multiple_of(class.bytes())
+            {
+                return false;
+            }
+            found += 1;
+            // SAFETY: a block of the pool's own chain.
+            cursor = unsafe { next_of(block) };
+        }
+        header.class.get() == Some(class)
+            && found == header.free_count.get()
+            && header.free_count.get() <= header.carved.get()
+            && header.carved.get() <= self.capacity()
+    }
+}
+
+/// Blocks under collection, with the end at hand so that chains join in constant time.
+pub(crate) struct Chain {
+    ends: Option<(NonNull<Block>, NonNull<Block>)>,
+    len: u32,
+}
+
+impl Chain {
+    pub(crate) const EMPTY: Self = Self { ends: None, len: 0 };
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Appends the chain from `first` to `last`; what `last` links to is dropped.
+    ///
+    /// # Safety
+    ///
+    /// - `first` to `last` is a chain of `count` free blocks of this chain's class, at least one,
+    ///   which the caller gives up.
+    unsafe fn append(&mut self, first: NonNull<Block>, last: NonNull<Block>, count: u32) {
+        // SAFETY: the caller owes the chain.
+        unsafe { link(last, None) };
+        self.ends = match self.ends {
+            None => Some((first, last)),
+            Some((head, tail)) => {
+                // SAFETY: the last block of this chain, and a chain that the caller gives up.
+                unsafe { link(tail, Some(first)) };
+                Some((head, last))
+            }
+        };
+        self.len += count;
+    }
+
+    pub(crate) fn into_magazine(self) -> Magazine {
+        // SAFETY: `append` keeps the length, and the chain is this value's own.
+        unsafe { Magazine::from_chain(self.ends.map(|(head, _)| head), self.len) }
+    }
+}
+
+/// Virgin blocks of one pool, next to each other: live for the pool, untouched by anyone.
+pub(crate) struct FreshRange {
+    next: Option<NonNull<u8>>,
+    left: u32,
+    zeroed: bool,
+}
+
+impl FreshRange {
+    /// The range without blocks.
+    pub(crate) const EMPTY: Self = Self { next: None, left: 0, zeroed: false };
+
+    /// Whether its blocks are known to read as zero.
+    pub(crate) fn is_zeroed(&self) -> bool {
+        self.zeroed
+    }
+
+    /// The pool that it belongs to.
+    pub(crate) fn pool(&self) -> Option<Pool> {
+        // SAFETY: the range lies in a mapped arena, and its pointer comes from that mapping.
+        self.next.filter(|_| self.left > 0).map(|next| unsafe { Pool::of(next.cast()) })
+    }
+
+    /// Hands out the lowest block.
+    #[inline]
+    pub(crate) fn carve(&mut self, class: SizeClass) -> Option<NonNull<u8>> {
+        let block = self.next?;
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: the block lies in the range, so that its end is at most the end of the pool.
+        self.next = Some(unsafe { block.add(class.bytes()) });
+        Some(block)
+    }
+}
+
+/// Pools in a doubly linked list; a pool is in at most one.
+pub(crate) struct PoolList {
+    first: Option<Pool>,
+}
+
+impl PoolList {
+    pub(crate) const EMPTY: Self = Self { first: None };
+
+    pub(crate) fn first(&self) -> Option<Pool> {
+        self.first
+    }
+
+    pub(crate) fn push(&mut self, pool: Pool) {
+        pool.header().next.set(self.first);
+        pool.header().previous.set(None);
+        if let Some(second) = self.first {
+            second.header().previous.set(Some(pool));
+        }
+        self.first = Some(pool);
+    }
+
+    /// Unlinks `pool`, which is in this list.
+    pub(crate) fn remove(&mut self, pool: Pool) {
+        let (next, previous) = (pool.header().next.get(), pool.header().previous.get());
+        match previous {
+            Some(before) => before.header().next.set(next),
+            None => {
+                debug_check!(self.first == Some(pool), "pool in another list", pool.index());
+                self.first = next;
+            }
+        }
+        if let Some(after) = next {
+            after.header().previous.set(previous);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Pool> {
+        let pool = self.first?;
+        self.remove(pool);
+        Some(pool)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Each thread's cache, the heap behind all of them, and the ends of threads and starts of processes
+//! that both must survive; the only statics of the crate.
+//!
+//! The thread-local is `const` and has no `Drop`, so that it is usable before `main`, in destructors
+//! of other thread-locals, and after them. A pthread key, armed by a thread's first slow path, runs
+//! the flush; the C library runs it after all of Rust's destructors. Destructors of other keys that
+//! come later still find the cache working; it then keeps no blocks.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cache::{Keeping, Refilled, ThreadCache};
+use crate::heap::Heap;
+use crate::os::{self, SystemPages, ThreadExit};
+use crate::size_class::SizeClass;
+
+static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
+static EXIT: ThreadExit = ThreadExit::new();
+static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static CACHE: ThreadCache = const { ThreadCache::new() };
+}
+
+const _: () = assert!(!core::mem::needs_drop::<ThreadCache>());
+
+#[inline(always)]
+fn with_cache<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
+    match CACHE.try_with(use_cache) {
+        Ok(result) => result,
+        Err(_) => os::abort_corrupt("thread cache without destructor is gone", 0),
+    }
+}
+
+/// A block of `class`, or null.
+#[inline(always)]
+pub(crate) fn alloc(class: SizeClass) -> *mut u8 {
+    match with_cache(|cache| cache.pop(class)) {
+        Some(block) => block.as_ptr(),
+        None => alloc_slow(class),
+    }
+}
+
+/// A block of `class` whose first `bytes` bytes are zero, or null.
+#[inline(always)]
+pub(crate) fn alloc_zeroed(class: SizeClass, bytes: usize) -> *mut u8 {
+    match with_cache(|cache| cache.pop(class)) {
+        Some(block) => {
+            // SAFETY: the block is this thread's, and has `class.bytes()` >= `bytes` bytes.
+            unsafe { block.write_bytes(0, bytes) };
+            block.as_ptr()
+        }
+        None => alloc_zeroed_slow(class),
+    }
+}
+
+/// Frees a block.
+///
+/// # Safety
+///
+/// - `block` came from [`alloc`] or [`alloc_zeroed`] with this class, in any thread, and the caller
+///   gives it up.
+#[inline(always)]
+pub(crate) unsafe fn dealloc(class: SizeClass, block: NonNull<u8>) {
+    // SAFETY: the caller owes the block.
+    if !with_cache(|cache| unsafe { cache.push(class, block) }) {
+        // SAFETY: the caller owes the block, which was not taken.
+        unsafe { dealloc_slow(class, block) }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_slow(class: SizeClass) -> *mut u8 {
+    refill(class).map_or(ptr::null_mut(), |refilled| refilled.block.as_ptr())
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_zeroed_slow(class: SizeClass) -> *mut u8 {
+    let Some(refilled) = refill(class) else { return ptr::null_mut() };
+    if !refilled.zeroed {
+        // SAFETY: the block is this thread's, and of this size.
+        unsafe { refilled.block.write_bytes(0, class.bytes()) };
+    }
+    refilled.block.as_ptr()
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn dealloc_slow(class: SizeClass, block: NonNull<u8>) {
+    with_cache(|cache| {
+        prepare(cache);
+        // SAFETY: the caller owes the block; all blocks are of the one heap.
+        unsafe { cache.push_full(&HEAP, class, block) }
+    });
+}
+
+fn refill(class: SizeClass) -> Option<Refilled> {
+    with_cache(|cache| {
+        prepare(cache);
+        cache.refill(&HEAP, class).or_else(|| {
+            // The system has no more: what is cached may complete a pool of another class.
+            cache.flush(&HEAP);
+            HEAP.empty_depots();
+            cache.refill(&HEAP, class)
+        })
+    })
+}
+
+/// Sees to it that the thread's end flushes its cache, and that a `fork` finds the heap in order.
+fn prepare(cache: &ThreadCache) {
+    if cache.keeping() != Keeping::NotYet {
+        return;
+    }
+    // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
+    // another thread while the first registration is under way is not covered by it; the first
+    // allocation of a process comes before its first thread.
+    if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed)
+        && !os::at_fork(lock_for_fork, unlock_after_fork)
+    {
+        FORK_IS_HANDLED.store(false, Ordering::Relaxed);
+    }
+    if EXIT.arm(flush_at_exit) {
+        cache.keep_until_exit();
+    }
+}
+
+unsafe extern "C" fn flush_at_exit(_: *mut c_void) {
+    with_cache(|cache| cache.flush_for_good(&HEAP));
+}
+
+unsafe extern "C" fn lock_for_fork() {
+    HEAP.lock_for_fork();
+}
+
+unsafe extern "C" fn unlock_after_fork() {
+    // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
+    unsafe { HEAP.unlock_after_fork() };
+}
+
+/// Gives back to the system what this thread and the heap can spare, and says if that was anything.
+#[cold]
+#[inline(never)]
+pub(crate) fn spare() -> bool {
+    with_cache(|cache| cache.flush(&HEAP));
+    HEAP.empty_depots();
+    HEAP.release_empty_arenas() > 0
+}

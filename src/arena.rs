@@ -12,8 +12,8 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::config::{
-    ARENA_BYTES, ARENAS_PER_EMPTY_ARENA, BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_MIN, HEADER_BYTES,
-    POOLS_PER_ARENA,
+    ARENA_BYTES, BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, HEADER_BYTES,
+    POOLS_PER_ARENA, USED_ARENAS_PER_EMPTY,
 };
 use crate::os::{PageSource, abort_corrupt, debug_check};
 use crate::pool::{Pool, PoolList};
@@ -75,6 +75,35 @@ impl Arena {
     }
 }
 
+/// How many empty arenas stay mapped: the policy of what goes back to the system.
+///
+/// Eager at first, it learns from regret: each arena that is mapped after another was released has
+/// one more kept from then on, up to a bound. A program that frees everything once gives it back; one
+/// whose heap swings pays for its first swing.
+struct Reserve {
+    kept: usize,
+    released_unregretted: usize,
+}
+
+impl Reserve {
+    const FIRST: Self = Self { kept: EMPTY_ARENAS_FIRST, released_unregretted: 0 };
+
+    fn arena_released(&mut self) {
+        self.released_unregretted += 1;
+    }
+
+    fn arena_mapped(&mut self) {
+        if let Some(fewer) = self.released_unregretted.checked_sub(1) {
+            self.released_unregretted = fewer;
+            self.kept = EMPTY_ARENAS_MAX.min(self.kept + 1);
+        }
+    }
+
+    fn empty_arenas_kept(&self, arenas_used: usize) -> usize {
+        self.kept.max(arenas_used / USED_ARENAS_PER_EMPTY)
+    }
+}
+
 /// The arenas that have free pools, by their number of free pools.
 ///
 /// Invariants: `lists[n]` holds the arenas with `n` free pools; bit `n` of `nonempty` is set if and
@@ -84,10 +113,17 @@ struct ArenaLists {
     nonempty: u64,
     mapped: usize,
     empty: usize,
+    reserve: Reserve,
 }
 
 impl ArenaLists {
-    const EMPTY: Self = Self { lists: [None; POOLS_PER_ARENA], nonempty: 0, mapped: 0, empty: 0 };
+    const EMPTY: Self = Self {
+        lists: [None; POOLS_PER_ARENA],
+        nonempty: 0,
+        mapped: 0,
+        empty: 0,
+        reserve: Reserve::FIRST,
+    };
 
     fn fullest(&self) -> Option<Arena> {
         *self.lists.get(self.nonempty.trailing_zeros() as usize)?
@@ -153,17 +189,14 @@ impl ArenaLists {
             self.remove(arena);
         }
         arena.header().free.set(free | bit);
-        if arena.is_empty() && self.empty >= self.empty_arenas_kept() {
+        let used = self.mapped - self.empty;
+        if arena.is_empty() && self.empty >= self.reserve.empty_arenas_kept(used) {
             self.mapped -= 1;
+            self.reserve.arena_released();
             return Some(arena);
         }
         self.insert(arena);
         None
-    }
-
-    /// How many empty arenas stay mapped: the place of the policy of what goes back to the system.
-    fn empty_arenas_kept(&self) -> usize {
-        EMPTY_ARENAS_MIN + (self.mapped - self.empty) / ARENAS_PER_EMPTY_ARENA
     }
 
     fn is_valid(&self) -> bool {
@@ -207,6 +240,7 @@ impl<P: PageSource> Arenas<P> {
         arena.header().free.set(ALL_POOLS);
         let mut lists = self.lists.lock();
         lists.mapped += 1;
+        lists.reserve.arena_mapped();
         lists.insert(arena);
         lists.take_pool()
     }

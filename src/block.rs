@@ -88,13 +88,24 @@ impl Magazine {
         self.len += 1;
     }
 
-    /// Takes the block in front.
-    pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
-        let block = self.head?;
-        // SAFETY: the head of this magazine's own chain.
-        self.head = unsafe { next_of(block) };
-        self.len -= 1;
-        Some(block)
+    /// Takes the blocks in front that `belongs` accepts, as one chain; the first block always goes.
+    pub(crate) fn pop_run(
+        &mut self,
+        belongs: impl Fn(NonNull<Block>, NonNull<Block>) -> bool,
+    ) -> Option<Chain> {
+        let first = self.head?;
+        let mut run = Chain { first, last: first, len: 1 };
+        loop {
+            // SAFETY: a block of this magazine's own chain.
+            self.head = unsafe { next_of(run.last) };
+            match self.head {
+                Some(next) if belongs(first, next) => run.last = next,
+                _ => break,
+            }
+            run.len += 1;
+        }
+        self.len -= run.len;
+        Some(run)
     }
 
     /// Whether the chain has as many blocks as it says. Walks it.
@@ -110,5 +121,42 @@ impl Magazine {
             cursor = unsafe { next_of(block) };
         }
         found == self.len
+    }
+}
+
+/// A chain of at least one block with both ends at hand, so that it joins others in constant time.
+///
+/// Invariant: `len` blocks from `first` to `last`, owned by this value. What `last` links to is not
+/// part of the chain, and may be stale.
+pub(crate) struct Chain {
+    pub(crate) first: NonNull<Block>,
+    pub(crate) last: NonNull<Block>,
+    pub(crate) len: u32,
+}
+
+impl Chain {
+    /// Puts all of this chain in front of the chain that `behind` starts.
+    ///
+    /// # Safety
+    ///
+    /// - The caller owns the chain behind, which has the same class.
+    pub(crate) unsafe fn link_before(&self, behind: Link) {
+        // SAFETY: the last block of this value's own chain; the caller owes the one behind.
+        unsafe { link(self.last, behind) };
+    }
+
+    /// The chain `front`, if there is one, with this one behind it.
+    pub(crate) fn behind(self, front: Option<Chain>) -> Chain {
+        let Some(front) = front else { return self };
+        // SAFETY: this chain is owned, and is given up for the joined one.
+        unsafe { front.link_before(Some(self.first)) };
+        Chain { first: front.first, last: self.last, len: front.len + self.len }
+    }
+
+    pub(crate) fn into_magazine(self) -> Magazine {
+        // SAFETY: no chain behind.
+        unsafe { self.link_before(None) };
+        // SAFETY: the invariant, and the chain now ends with `last`.
+        unsafe { Magazine::from_chain(Some(self.first), self.len) }
     }
 }

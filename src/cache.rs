@@ -17,7 +17,8 @@ use core::ptr::NonNull;
 
 use crate::block::{Block, Link, Magazine, link, next_of};
 use crate::config::{
-    CLASS_COUNT, MAGAZINE_BLOCKS_FIRST, MAGAZINE_BLOCKS_MAX, MAGAZINE_BLOCKS_MIN, MAGAZINE_BYTES,
+    CLASS_COUNT, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, MAGAZINE_BLOCKS_MAX,
+    MAGAZINE_BLOCKS_MIN, MAGAZINE_BYTES,
 };
 use crate::heap::{Direction, Heap, Supply};
 use crate::os::{PageSource, debug_check};
@@ -64,12 +65,6 @@ pub(crate) enum Keeping {
     UntilExit,
     /// Not any more: the thread's end has flushed the cache.
     NoMore,
-}
-
-/// A block for an empty bin, and whether it reads as zero.
-pub(crate) struct Refilled {
-    pub(crate) block: NonNull<u8>,
-    pub(crate) zeroed: bool,
 }
 
 /// One thread's free blocks.
@@ -145,42 +140,53 @@ impl ThreadCache {
         self.keeping.set(Keeping::UntilExit);
     }
 
-    /// A block for a class whose loaded magazine is empty; `None` if there is no more memory.
-    pub(crate) fn refill<P: PageSource>(
-        &self,
-        heap: &Heap<P>,
-        class: SizeClass,
-    ) -> Option<Refilled> {
-        if let Some(refilled) = self.refill_from_reserve(class) {
-            return Some(refilled);
+    /// Loads an empty bin with what the thread holds in reserve, and takes a block.
+    pub(crate) fn pop_reserve(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        let reserve = self.reserve(class);
+        let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        let magazine = match fresh.carve_chain(class, FRESH_BATCH_BLOCKS) {
+            Some(chain) => chain.into_magazine(),
+            None => reserve.spare.replace(Magazine::EMPTY),
+        };
+        reserve.fresh.set(fresh);
+        if magazine.is_empty() {
+            return None;
         }
+        self.bin(class).load(magazine);
+        self.pop(class)
+    }
+
+    /// As [`ThreadCache::pop_reserve`], for a block that reads as zero: a virgin one needs no clearing.
+    pub(crate) fn pop_reserve_zeroed(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        let reserve = self.reserve(class);
+        let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        let zeroed = if fresh.is_zeroed() { fresh.carve(class) } else { None };
+        reserve.fresh.set(fresh);
+        if zeroed.is_some() {
+            return zeroed;
+        }
+        let block = self.pop_reserve(class)?;
+        // SAFETY: the block is this thread's, and of this size.
+        unsafe { block.write_bytes(0, class.bytes()) };
+        Some(block)
+    }
+
+    /// Gets blocks for a class of which the thread has none; `false` if there is no more memory.
+    pub(crate) fn refill<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) -> bool {
         let most = if self.keeping.get() == Keeping::UntilExit { self.grow(class) } else { 1 };
-        match heap.refill(class, most)? {
-            Supply::Magazine(magazine) => self.bin(class).load(magazine),
-            Supply::Fresh(range) => self.reserve(class).fresh.set(range),
+        match heap.refill(class, most) {
+            Some(Supply::Magazine(magazine)) => self.reserve(class).spare.set(magazine),
+            Some(Supply::Fresh(range)) => self.reserve(class).fresh.set(range),
+            None => return false,
         }
-        let refilled = self.refill_from_reserve(class);
+        true
+    }
+
+    /// Gives back what may not be kept, after a refill of a cache that keeps nothing.
+    pub(crate) fn flush_unless_keeping<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {
         if self.keeping.get() != Keeping::UntilExit {
             self.flush_class(heap, class);
         }
-        refilled
-    }
-
-    /// A block from what the thread holds.
-    fn refill_from_reserve(&self, class: SizeClass) -> Option<Refilled> {
-        let reserve = self.reserve(class);
-        let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
-        let carved = fresh.carve(class);
-        let zeroed = fresh.is_zeroed();
-        reserve.fresh.set(fresh);
-        if let Some(block) = carved {
-            return Some(Refilled { block, zeroed });
-        }
-        let spare = reserve.spare.replace(Magazine::EMPTY);
-        if !spare.is_empty() {
-            self.bin(class).load(spare);
-        }
-        self.pop(class).map(|block| Refilled { block, zeroed: false })
     }
 
     /// Takes a block for which the loaded magazine has no room.

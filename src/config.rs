@@ -43,6 +43,10 @@ pub const MAGAZINE_BLOCKS_MAX: u32 = 128;
 /// that a thread that allocates little holds little.
 pub const MAGAZINE_BLOCKS_FIRST: u32 = 8;
 
+/// Virgin blocks that a thread links at once; they lie next to each other, in a page that is about to
+/// be touched anyway.
+pub const FRESH_BATCH_BLOCKS: u32 = 32;
+
 /// Full magazines that the depot of one class holds at most.
 pub const DEPOT_MAGAZINES: usize = 16;
 
@@ -53,11 +57,14 @@ pub const ONE_WAY_FLUSHES: u32 = 2 * DEPOT_MAGAZINES as u32;
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
 
-/// Empty arenas that stay mapped whatever else happens.
-pub const EMPTY_ARENAS_MIN: usize = 16;
+/// Empty arenas that stay mapped before the program has shown that it swings: 4 MiB.
+pub const EMPTY_ARENAS_FIRST: usize = 16;
 
-/// One more empty arena stays mapped for each so many arenas in use.
-pub const ARENAS_PER_EMPTY_ARENA: usize = 8;
+/// Empty arenas that stay mapped at most, if the heap is small: 64 MiB.
+pub const EMPTY_ARENAS_MAX: usize = 256;
+
+/// In a large heap, one empty arena stays mapped for each so many in use.
+pub const USED_ARENAS_PER_EMPTY: usize = 8;
 
 const_assert!(ALIGNMENT >= align_of::<usize>() && ALIGNMENT >= size_of::<usize>());
 const_assert!(SMALL_MAX.is_multiple_of(ALIGNMENT) && SMALL_MAX <= POOL_BYTES / 2);

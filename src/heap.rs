@@ -9,10 +9,10 @@
 //! free chain of its pool.
 
 use crate::arena::Arenas;
-use crate::block::Magazine;
+use crate::block::{Chain, Magazine};
 use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX};
 use crate::os::{PageSource, debug_check};
-use crate::pool::{Chain, FreshRange, Pool, PoolList};
+use crate::pool::{FreshRange, Pool, PoolList, pop_run};
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 
@@ -79,19 +79,17 @@ impl ClassHeap {
 
     /// Free blocks of the used pools, at most `most`; if there is none, virgin ones.
     fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
-        let mut chain = Chain::EMPTY;
+        let mut gathered: Option<Chain> = None;
         for _ in 0..REFILL_POOLS_MAX {
-            let Some(pool) = self.used.first().filter(|pool| pool.free_count() > 0) else { break };
-            let missing = most - chain.len();
-            pool.take(&mut chain, missing);
+            let missing = most - gathered.as_ref().map_or(0, |chain| chain.len);
+            let Some(pool) = self.used.first().filter(|_| missing > 0) else { break };
+            let Some(taken) = pool.take(missing) else { break };
+            gathered = Some(taken.behind(gathered));
             if pool.is_full() {
                 self.used.remove(pool);
             }
-            if chain.len() == most {
-                break;
-            }
         }
-        if chain.len() > 0 {
+        if let Some(chain) = gathered {
             return Some(Supply::Magazine(chain.into_magazine()));
         }
         let pool = self.used.first()?;
@@ -109,13 +107,13 @@ impl ClassHeap {
     /// - The blocks came from this class of this heap.
     unsafe fn give(&mut self, class: SizeClass, mut magazine: Magazine, empty: &mut PoolList) {
         debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
-        while let Some(block) = magazine.pop() {
-            // SAFETY: the caller owes that the block is the heap's, so it lies in a mapped arena.
-            let pool = unsafe { Pool::of(block) };
+        while let Some(run) = pop_run(&mut magazine) {
+            // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
+            let pool = unsafe { Pool::of(run.first) };
             let was_full = pool.is_full();
-            // SAFETY: the block lies in this pool, and came out of the magazine that owned it.
-            unsafe { pool.give(class, block) };
-            debug_check!(pool.is_valid(class), "pool in disorder", block.as_ptr().addr());
+            // SAFETY: the run lies in this pool, and came out of the magazine that owned it.
+            unsafe { pool.give(class, run) };
+            debug_check!(pool.is_valid(class), "pool in disorder", pool.index());
             self.relink(pool, was_full, empty);
         }
     }

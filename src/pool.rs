@@ -20,7 +20,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::block::{Block, Link, Magazine, link, next_of};
+use crate::block::{Block, Chain, Link, Magazine, next_of};
 use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
@@ -131,11 +131,6 @@ impl Pool {
         self.header().carved.get() - self.header().free_count.get()
     }
 
-    /// Blocks of its free chain.
-    pub(crate) fn free_count(self) -> u32 {
-        self.header().free_count.get()
-    }
-
     pub(crate) fn is_empty(self) -> bool {
         self.live() == 0
     }
@@ -171,63 +166,58 @@ impl Pool {
                 return;
             }
         }
-        while let Some(block) = range.carve(class) {
-            // SAFETY: a block of the range, which the caller gives up.
-            unsafe { self.give(class, block.cast()) };
+        if let Some(rest) = range.carve_chain(class, range.left) {
+            // SAFETY: all of the range, which the caller gives up and which lies in this pool.
+            unsafe { self.give(class, rest) };
         }
     }
 
-    /// Puts a block on the free chain.
+    /// Puts the blocks of `run` in front of the free chain.
     ///
     /// # Safety
     ///
-    /// - `block` lies in this pool, is free, and the caller gives it up.
-    pub(crate) unsafe fn give(self, class: SizeClass, block: NonNull<Block>) {
+    /// - The blocks lie in this pool, are free, and the caller gives them up.
+    pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) {
         let header = self.header();
         if header.class.get() != Some(class) {
-            abort_corrupt("block freed with the layout of another class", block.as_ptr().addr());
+            abort_corrupt("block freed with the layout of another class", address_of(run.first));
         }
-        if self.is_empty() {
-            abort_corrupt("block freed twice", block.as_ptr().addr());
+        if run.len > self.live() {
+            abort_corrupt("block freed twice", address_of(run.first));
         }
         let free = header.free.get();
         if free.is_none() {
-            header.free_tail.set(Some(block));
+            header.free_tail.set(Some(run.last));
         }
-        // SAFETY: the caller owes the block; the chain is this pool's.
-        unsafe { link(block, free) };
-        header.free.set(Some(block));
-        header.free_count.set(header.free_count.get() + 1);
+        // SAFETY: the pool's own chain, which goes behind the run.
+        unsafe { run.link_before(free) };
+        header.free.set(Some(run.first));
+        header.free_count.set(header.free_count.get() + run.len);
     }
 
-    /// Moves free blocks to the end of `chain`: all of them, in constant time, if that are at most
-    /// `most`; else exactly `most`.
-    pub(crate) fn take(self, chain: &mut Chain, most: u32) {
+    /// Takes free blocks: all of them, in constant time, if that are at most `most`; else exactly
+    /// `most`.
+    pub(crate) fn take(self, most: u32) -> Option<Chain> {
         let header = self.header();
         let count = header.free_count.get();
-        let (Some(first), Some(last)) = (header.free.get(), header.free_tail.get()) else {
-            return;
-        };
+        let (first, last) = (header.free.get()?, header.free_tail.get()?);
         if count <= most {
             header.free.set(None);
             header.free_count.set(0);
-            // SAFETY: the pool's whole chain, which it gives up.
-            unsafe { chain.append(first, last, count) };
-            return;
+            return Some(Chain { first, last, len: count });
         }
-        let mut end = first;
+        let mut last = first;
         for _ in 1..most {
-            // SAFETY: `most` < `count`, so `end` is followed by a block of the pool's chain.
-            match unsafe { next_of(end) } {
-                Some(next) => end = next,
-                None => abort_corrupt("free chain shorter than its count", end.as_ptr().addr()),
+            // SAFETY: `most` < `count`, so a block of the pool's own chain follows.
+            match unsafe { next_of(last) } {
+                Some(next) => last = next,
+                None => abort_corrupt("free chain shorter than its count", address_of(last)),
             }
         }
         // SAFETY: a block of the pool's own chain.
-        header.free.set(unsafe { next_of(end) });
+        header.free.set(unsafe { next_of(last) });
         header.free_count.set(count - most);
-        // SAFETY: the first `most` blocks of the pool's chain, which it gives up.
-        unsafe { chain.append(first, end, most) };
+        Some(Chain { first, last, len: most })
     }
 
     /// Whether the header's equations hold and its chain lies inside the pool. Walks the chain.
@@ -256,43 +246,13 @@ impl Pool {
     }
 }
 
-/// Blocks under collection, with the end at hand so that chains join in constant time.
-pub(crate) struct Chain {
-    ends: Option<(NonNull<Block>, NonNull<Block>)>,
-    len: u32,
+fn address_of(block: NonNull<Block>) -> usize {
+    block.as_ptr().addr()
 }
 
-impl Chain {
-    pub(crate) const EMPTY: Self = Self { ends: None, len: 0 };
-
-    pub(crate) fn len(&self) -> u32 {
-        self.len
-    }
-
-    /// Appends the chain from `first` to `last`; what `last` links to is dropped.
-    ///
-    /// # Safety
-    ///
-    /// - `first` to `last` is a chain of `count` free blocks of this chain's class, at least one,
-    ///   which the caller gives up.
-    unsafe fn append(&mut self, first: NonNull<Block>, last: NonNull<Block>, count: u32) {
-        // SAFETY: the caller owes the chain.
-        unsafe { link(last, None) };
-        self.ends = match self.ends {
-            None => Some((first, last)),
-            Some((head, tail)) => {
-                // SAFETY: the last block of this chain, and a chain that the caller gives up.
-                unsafe { link(tail, Some(first)) };
-                Some((head, last))
-            }
-        };
-        self.len += count;
-    }
-
-    pub(crate) fn into_magazine(self) -> Magazine {
-        // SAFETY: `append` keeps the length, and the chain is this value's own.
-        unsafe { Magazine::from_chain(self.ends.map(|(head, _)| head), self.len) }
-    }
+/// Takes the blocks in front of `magazine` that lie in one pool.
+pub(crate) fn pop_run(magazine: &mut Magazine) -> Option<Chain> {
+    magazine.pop_run(|first, block| (address_of(first) ^ address_of(block)) < POOL_BYTES)
 }
 
 /// Virgin blocks of one pool, next to each other: live for the pool, untouched by anyone.
@@ -318,13 +278,27 @@ impl FreshRange {
     }
 
     /// Hands out the lowest block.
-    #[inline]
     pub(crate) fn carve(&mut self, class: SizeClass) -> Option<NonNull<u8>> {
         let block = self.next?;
         self.left = self.left.checked_sub(1)?;
         // SAFETY: the block lies in the range, so that its end is at most the end of the pool.
         self.next = Some(unsafe { block.add(class.bytes()) });
         Some(block)
+    }
+
+    /// Hands out the lowest blocks, at most `most`, as a chain in the order of their addresses.
+    pub(crate) fn carve_chain(&mut self, class: SizeClass, most: u32) -> Option<Chain> {
+        let first: NonNull<Block> = self.carve(class)?.cast();
+        let mut chain = Chain { first, last: first, len: 1 };
+        while chain.len < most
+            && let Some(block) = self.carve(class)
+        {
+            // SAFETY: a virgin block, which this range gives up.
+            unsafe { chain.link_before(Some(block.cast())) };
+            chain.last = block.cast();
+            chain.len += 1;
+        }
+        Some(chain)
     }
 }
 

@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cache::{Keeping, Refilled, ThreadCache};
+use crate::cache::{Keeping, ThreadCache};
 use crate::heap::Heap;
 use crate::os::{self, SystemPages, ThreadExit};
 use crate::size_class::SizeClass;
@@ -73,18 +73,40 @@ pub(crate) unsafe fn dealloc(class: SizeClass, block: NonNull<u8>) {
 #[cold]
 #[inline(never)]
 fn alloc_slow(class: SizeClass) -> *mut u8 {
-    refill(class).map_or(ptr::null_mut(), |refilled| refilled.block.as_ptr())
+    match with_cache(|cache| cache.pop_reserve(class)) {
+        Some(block) => block.as_ptr(),
+        None => refill_slow(class, ThreadCache::pop_reserve),
+    }
 }
 
 #[cold]
 #[inline(never)]
 fn alloc_zeroed_slow(class: SizeClass) -> *mut u8 {
-    let Some(refilled) = refill(class) else { return ptr::null_mut() };
-    if !refilled.zeroed {
-        // SAFETY: the block is this thread's, and of this size.
-        unsafe { refilled.block.write_bytes(0, class.bytes()) };
+    match with_cache(|cache| cache.pop_reserve_zeroed(class)) {
+        Some(block) => block.as_ptr(),
+        None => refill_slow(class, ThreadCache::pop_reserve_zeroed),
     }
-    refilled.block.as_ptr()
+}
+
+/// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
+fn refill_slow(
+    class: SizeClass,
+    pop: impl FnOnce(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
+) -> *mut u8 {
+    with_cache(|cache| {
+        prepare(cache);
+        if !cache.refill(&HEAP, class) {
+            // The system has no more: what is cached may complete a pool of another class.
+            cache.flush(&HEAP);
+            HEAP.empty_depots();
+            if !cache.refill(&HEAP, class) {
+                return ptr::null_mut();
+            }
+        }
+        let block = pop(cache, class);
+        cache.flush_unless_keeping(&HEAP, class);
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    })
 }
 
 #[cold]
@@ -95,18 +117,6 @@ unsafe fn dealloc_slow(class: SizeClass, block: NonNull<u8>) {
         // SAFETY: the caller owes the block; all blocks are of the one heap.
         unsafe { cache.push_full(&HEAP, class, block) }
     });
-}
-
-fn refill(class: SizeClass) -> Option<Refilled> {
-    with_cache(|cache| {
-        prepare(cache);
-        cache.refill(&HEAP, class).or_else(|| {
-            // The system has no more: what is cached may complete a pool of another class.
-            cache.flush(&HEAP);
-            HEAP.empty_depots();
-            cache.refill(&HEAP, class)
-        })
-    })
 }
 
 /// Sees to it that the thread's end flushes its cache, and that a `fork` finds the heap in order.

@@ -27,16 +27,20 @@ use crate::size_class::SizeClass;
 
 /// The loaded magazine of one class; all that a fast path touches.
 ///
-/// Invariant: `head` starts a chain of `capacity - room` blocks.
+/// Invariant: `head` starts a chain of `capacity - room` blocks, and 0 <= `room` <= `capacity`.
+///
+/// `room` is signed, and below zero between a push that found none and the slow path that it took, so
+/// that the fast path is one subtraction in memory and a jump on its sign.
 struct Bin {
     head: Cell<Link>,
-    room: Cell<u32>,
-    capacity: Cell<u32>,
+    room: Cell<i32>,
+    capacity: Cell<i32>,
 }
 
 impl Bin {
     fn load(&self, magazine: Magazine) {
         let (head, len) = magazine.into_chain();
+        let len = len as i32;
         self.head.set(head);
         self.capacity.set(self.capacity.get().max(len));
         self.room.set(self.capacity.get() - len);
@@ -46,7 +50,7 @@ impl Bin {
         let len = self.capacity.get() - self.room.get();
         self.room.set(self.capacity.get());
         // SAFETY: the invariant of `Bin`; the chain leaves it here.
-        unsafe { Magazine::from_chain(self.head.replace(None), len) }
+        unsafe { Magazine::from_chain(self.head.replace(None), len as u32) }
     }
 }
 
@@ -110,19 +114,20 @@ impl ThreadCache {
         Some(block.cast())
     }
 
-    /// Puts a block on the loaded magazine; `false` if that is full.
+    /// Puts a block on the loaded magazine; on `false` that is full, and [`ThreadCache::push_full`]
+    /// must follow.
     ///
     /// # Safety
     ///
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
     #[inline(always)]
-    pub(crate) unsafe fn push(&self, class: SizeClass, block: NonNull<u8>) -> bool {
+    pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: SizeClass) -> bool {
         let bin = self.bin(class);
-        let (room, full) = bin.room.get().overflowing_sub(1);
-        if full {
+        let room = bin.room.get().wrapping_sub(1);
+        bin.room.set(room);
+        if room < 0 {
             return false;
         }
-        bin.room.set(room);
         let block: NonNull<Block> = block.cast();
         // SAFETY: the caller owes the block; the chain is the bin's.
         unsafe { link(block, bin.head.get()) };
@@ -189,7 +194,7 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a block for which the loaded magazine has no room.
+    /// Takes a block for which [`ThreadCache::push`] found no room.
     ///
     /// # Safety
     ///
@@ -197,9 +202,10 @@ impl ThreadCache {
     pub(crate) unsafe fn push_full<P: PageSource>(
         &self,
         heap: &Heap<P>,
-        class: SizeClass,
         block: NonNull<u8>,
+        class: SizeClass,
     ) {
+        self.bin(class).room.set(0);
         if self.keeping.get() != Keeping::UntilExit {
             let mut alone = Magazine::EMPTY;
             // SAFETY: the caller owes the block.
@@ -209,7 +215,7 @@ impl ThreadCache {
         }
         self.make_room(heap, class);
         // SAFETY: the caller owes the block.
-        let pushed = unsafe { self.push(class, block) };
+        let pushed = unsafe { self.push(block, class) };
         debug_check!(pushed, "no room after a flush", block.as_ptr().addr());
         debug_check!(self.is_valid(class), "thread cache in disorder", class.index());
     }
@@ -241,12 +247,12 @@ impl ThreadCache {
     fn grow(&self, class: SizeClass) -> u32 {
         let bin = self.bin(class);
         debug_check!(bin.head.get().is_none(), "loaded bin grown", class.index());
-        let useful = (MAGAZINE_BYTES / class.bytes()) as u32;
+        let useful = (MAGAZINE_BYTES / class.bytes()) as i32;
         let most = useful.clamp(MAGAZINE_BLOCKS_MIN, MAGAZINE_BLOCKS_MAX);
         let doubled = (2 * bin.capacity.get()).clamp(MAGAZINE_BLOCKS_FIRST, most);
         bin.capacity.set(doubled.max(bin.capacity.get()));
         bin.room.set(bin.capacity.get());
-        bin.capacity.get()
+        bin.capacity.get() as u32
     }
 
     fn flush_class<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {

@@ -34,14 +34,14 @@ pub const HEADER_BYTES: usize = 64;
 pub const MAGAZINE_BYTES: usize = 8 * 1024;
 
 /// Fewest blocks of a full-grown magazine.
-pub const MAGAZINE_BLOCKS_MIN: u32 = 16;
+pub const MAGAZINE_BLOCKS_MIN: i32 = 16;
 
 /// Most blocks of a magazine.
-pub const MAGAZINE_BLOCKS_MAX: u32 = 128;
+pub const MAGAZINE_BLOCKS_MAX: i32 = 128;
 
 /// Blocks of a thread's first magazine of a class. It doubles with each exchange with the heap, so
 /// that a thread that allocates little holds little.
-pub const MAGAZINE_BLOCKS_FIRST: u32 = 8;
+pub const MAGAZINE_BLOCKS_FIRST: i32 = 8;
 
 /// Virgin blocks that a thread links at once; they lie next to each other, in a page that is about to
 /// be touched anyway.

@@ -94,7 +94,7 @@ unsafe impl GlobalAlloc for Obmalloc {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                unsafe { thread::dealloc(class, block) }
+                unsafe { thread::dealloc(block, class) }
             }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { large::dealloc(block, layout) },
@@ -110,7 +110,7 @@ unsafe impl GlobalAlloc for Obmalloc {
             // SAFETY: the caller owes the conditions of this very function.
             (None, None) => unsafe { large::realloc(block, layout, new_size, thread::spare) },
             // SAFETY: as above.
-            _ => unsafe { move_block(self, block, layout, new_layout) },
+            _ => unsafe { move_block(block, layout, new_layout) },
         }
     }
 }
@@ -121,20 +121,16 @@ unsafe impl GlobalAlloc for Obmalloc {
 /// # Safety
 ///
 /// - `block` came from this allocator with `layout`; both layouts have a size other than zero.
-unsafe fn move_block(
-    allocator: &Obmalloc,
-    block: *mut u8,
-    layout: Layout,
-    new_layout: Layout,
-) -> *mut u8 {
+#[inline(never)]
+unsafe fn move_block(block: *mut u8, layout: Layout, new_layout: Layout) -> *mut u8 {
     // SAFETY: the caller owes a size other than zero.
-    let moved = unsafe { allocator.alloc(new_layout) };
+    let moved = unsafe { Obmalloc::new().alloc(new_layout) };
     if !moved.is_null() {
         let kept = layout.size().min(new_layout.size());
         // SAFETY: both blocks have `kept` bytes, and a new block overlaps no other.
         unsafe { ptr::copy_nonoverlapping(block, moved, kept) };
         // SAFETY: the caller owes the block and its layout.
-        unsafe { allocator.dealloc(block, layout) };
+        unsafe { Obmalloc::new().dealloc(block, layout) };
     }
     moved
 }

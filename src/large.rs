@@ -2,6 +2,9 @@
 //!
 //! When that has none left, the heap's empty arenas may be what it lacks: they are released, and it
 //! is asked once more.
+//!
+//! The functions are not inlined: what surrounds them is the fast path of small blocks, which a call
+//! at its end leaves without a stack frame.
 
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
@@ -14,7 +17,7 @@ pub(crate) type Spare = fn() -> bool;
 /// # Safety
 ///
 /// - As for [`GlobalAlloc::alloc`].
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn alloc(layout: Layout, spare: Spare) -> *mut u8 {
     // SAFETY: the caller owes a layout of a size other than zero.
     let block = unsafe { System.alloc(layout) };
@@ -30,7 +33,7 @@ pub(crate) unsafe fn alloc(layout: Layout, spare: Spare) -> *mut u8 {
 /// # Safety
 ///
 /// - As for [`GlobalAlloc::alloc_zeroed`].
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn alloc_zeroed(layout: Layout, spare: Spare) -> *mut u8 {
     // SAFETY: the caller owes a layout of a size other than zero.
     let block = unsafe { System.alloc_zeroed(layout) };
@@ -46,7 +49,7 @@ pub(crate) unsafe fn alloc_zeroed(layout: Layout, spare: Spare) -> *mut u8 {
 /// # Safety
 ///
 /// - As for [`GlobalAlloc::dealloc`], for a block that came from this file.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn dealloc(block: *mut u8, layout: Layout) {
     // SAFETY: the caller owes that the block is the system allocator's, with this layout.
     unsafe { System.dealloc(block, layout) }
@@ -57,7 +60,7 @@ pub(crate) unsafe fn dealloc(block: *mut u8, layout: Layout) {
 /// # Safety
 ///
 /// - As for [`GlobalAlloc::realloc`], for a block that came from this file.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn realloc(
     block: *mut u8,
     layout: Layout,

@@ -62,11 +62,11 @@ pub(crate) fn alloc_zeroed(class: SizeClass, bytes: usize) -> *mut u8 {
 /// - `block` came from [`alloc`] or [`alloc_zeroed`] with this class, in any thread, and the caller
 ///   gives it up.
 #[inline(always)]
-pub(crate) unsafe fn dealloc(class: SizeClass, block: NonNull<u8>) {
+pub(crate) unsafe fn dealloc(block: NonNull<u8>, class: SizeClass) {
     // SAFETY: the caller owes the block.
-    if !with_cache(|cache| unsafe { cache.push(class, block) }) {
+    if !with_cache(|cache| unsafe { cache.push(block, class) }) {
         // SAFETY: the caller owes the block, which was not taken.
-        unsafe { dealloc_slow(class, block) }
+        unsafe { dealloc_slow(block, class) }
     }
 }
 
@@ -111,11 +111,11 @@ fn refill_slow(
 
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_slow(class: SizeClass, block: NonNull<u8>) {
+unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass) {
     with_cache(|cache| {
         prepare(cache);
         // SAFETY: the caller owes the block; all blocks are of the one heap.
-        unsafe { cache.push_full(&HEAP, class, block) }
+        unsafe { cache.push_full(&HEAP, block, class) }
     });
 }
 

@@ -315,12 +315,6 @@ impl<P: PageSource> Arenas<P> {
         // SAFETY: the caller owes the call before.
         unsafe { self.lists.force_unlock() };
     }
-
-    /// Arenas that are mapped.
-    #[cfg(test)]
-    pub(crate) fn mapped(&self) -> usize {
-        self.lists.lock().mapped
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use core::ptr::NonNull;
 #[cfg_attr(not(all(unix, not(obmalloc_no_arenas))), path = "os/other.rs")]
 mod system;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub(crate) use system::{HAS_ARENAS, SystemPages, ThreadExit, at_fork};
 
 /// Where arenas come from and go to. Any thread may call it at any time.

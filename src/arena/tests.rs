@@ -1,1 +1,177 @@
+use core::sync::atomic::Ordering;
 
+use super::*;
+use crate::os::testing::TestPages;
+
+fn take(arenas: &Arenas<&TestPages>, count: usize) -> Vec<Pool> {
+    (0..count).map(|_| arenas.take_pool().expect("a pool").0).collect()
+}
+
+fn give(arenas: &Arenas<&TestPages>, pools: impl IntoIterator<Item = Pool>) {
+    let mut list = PoolList::EMPTY;
+    pools.into_iter().for_each(|pool| list.push(pool));
+    arenas.give_pools(list);
+    assert!(arenas.lists.lock().is_valid());
+}
+
+fn counts(arenas: &Arenas<&TestPages>) -> (usize, usize) {
+    let lists = arenas.lists.lock();
+    (lists.mapped, lists.empty)
+}
+
+#[test]
+fn an_arena_has_63_pools_each_given_once() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63);
+    assert_eq!(counts(&arenas), (1, 0));
+    let mut indices: Vec<usize> = pools.iter().map(|pool| pool.index()).collect();
+    indices.sort_unstable();
+    assert_eq!(indices, (1..64).collect::<Vec<_>>());
+    let next = take(&arenas, 1);
+    assert_eq!(counts(&arenas), (2, 0));
+    give(&arenas, pools.into_iter().chain(next));
+    assert_eq!(counts(&arenas), (2, 2));
+    assert_eq!(arenas.release_empty(), 2 * ARENA_BYTES);
+    assert_eq!((counts(&arenas), pages.live()), ((0, 0), 0));
+}
+
+#[test]
+fn pools_come_from_the_fullest_arena() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let mut pools = take(&arenas, 3 * 63);
+    // One, two and three free pools; the arenas' order by fullness is that of this loop.
+    let (third, second, first) = (pools.split_off(126), pools.split_off(63), pools);
+    give(&arenas, third[..1].iter().copied());
+    give(&arenas, second[..2].iter().copied());
+    give(&arenas, first[..3].iter().copied());
+    let from: Vec<NonNull<u8>> = take(&arenas, 6).into_iter().map(Pool::arena).collect();
+    let expected = [&third, &second, &second, &first, &first, &first].map(|of| of[0].arena());
+    assert_eq!(from, expected);
+    assert_eq!(counts(&arenas), (3, 0));
+    give(&arenas, first.into_iter().chain(second).chain(third));
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_pool_reads_as_zero_until_it_was_given_once() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let (pool, zeroed) = arenas.take_pool().expect("a pool");
+    assert!(zeroed);
+    give(&arenas, [pool]);
+    let (again, zeroed) = arenas.take_pool().expect("a pool");
+    assert!(again == pool && !zeroed, "a resident pool is taken before a virgin one");
+    assert!(arenas.take_pool().expect("a pool").1);
+    // The test ends with pools taken; their arena is given back by hand.
+    // SAFETY: the arena is this test's own.
+    assert!(unsafe { (&pages).release(pool.arena()) });
+}
+
+#[test]
+fn a_few_empty_arenas_stay_and_the_rest_go() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 100);
+    give(&arenas, pools);
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    assert_eq!(pages.released.load(Ordering::SeqCst), 100 - EMPTY_ARENAS_FIRST);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn what_was_missed_stays_the_next_time_up_to_a_bound() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    for (arenas_used, kept) in [(100, 16), (100, 100), (100, 100), (400, 100), (400, 256)] {
+        let pools = take(&arenas, 63 * arenas_used);
+        give(&arenas, pools);
+        assert_eq!(counts(&arenas).1, kept, "after {arenas_used} arenas");
+    }
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn an_arena_freed_and_taken_at_the_boundary_is_not_mapped_anew() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let held = take(&arenas, 63 * 40);
+    for _ in 0..1000 {
+        let pool = take(&arenas, 1);
+        give(&arenas, pool);
+    }
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 41);
+    give(&arenas, held);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn an_arena_that_cannot_be_released_is_purged_and_stays() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 20);
+    for pool in &pools {
+        // SAFETY: the pool is this test's own, and lies this far behind its arena's start.
+        let start = unsafe { pool.arena().add(pool.index() * 4096) };
+        // SAFETY: a pool has 4096 bytes.
+        unsafe { start.write_bytes(0xA5, 4096) };
+    }
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    give(&arenas, pools);
+    assert_eq!(counts(&arenas), (20, 20));
+    assert_eq!(pages.purged.load(Ordering::SeqCst), 4);
+    let mut zeroed_pools = 0;
+    let again: Vec<Pool> = (0..63 * 20)
+        .map(|_| {
+            let (pool, zeroed) = arenas.take_pool().expect("a pool");
+            // SAFETY: the pool is this test's own, and lies this far behind its arena's start.
+            let start = unsafe { pool.arena().add(pool.index() * 4096) };
+            // SAFETY: the pool is mapped.
+            assert!(!zeroed || unsafe { start.read() } == 0);
+            zeroed_pools += usize::from(zeroed);
+            pool
+        })
+        .collect();
+    assert_eq!(zeroed_pools, 4 * 63);
+    pages.refuses_release.store(false, Ordering::SeqCst);
+    give(&arenas, again);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn without_memory_there_is_no_pool_and_nothing_breaks() {
+    let pages = TestPages::default();
+    pages.most.store(2, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let mut pools = take(&arenas, 126);
+    assert!(arenas.take_pool().is_none());
+    give(&arenas, pools.pop());
+    pools.extend(take(&arenas, 1));
+    assert!(arenas.take_pool().is_none());
+    give(&arenas, pools);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn is_valid_sees_a_wrong_bit_and_a_wrong_count() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pool = take(&arenas, 1);
+    assert!(arenas.lists.lock().is_valid());
+    arenas.lists.lock().nonempty ^= 1 << 17;
+    assert!(!arenas.lists.lock().is_valid());
+    arenas.lists.lock().nonempty ^= 1 << 17;
+    arenas.lists.lock().empty += 1;
+    assert!(!arenas.lists.lock().is_valid());
+    arenas.lists.lock().empty -= 1;
+    give(&arenas, pool);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}

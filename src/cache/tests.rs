@@ -1,1 +1,220 @@
+use core::sync::atomic::Ordering;
 
+use super::*;
+use crate::config::{ARENA_BYTES, ONE_WAY_FLUSHES};
+use crate::os::testing::TestPages;
+
+/// What a thread is: a cache over a shared heap, driven as `thread` drives it.
+struct Owner<'a> {
+    cache: ThreadCache,
+    heap: &'a Heap<&'a TestPages>,
+}
+
+impl<'a> Owner<'a> {
+    fn new(heap: &'a Heap<&'a TestPages>) -> Self {
+        let cache = ThreadCache::new();
+        cache.keep_until_exit();
+        Self { cache, heap }
+    }
+
+    fn alloc(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        self.cache.pop(class).or_else(|| self.cache.pop_reserve(class)).or_else(|| {
+            let refilled = self.cache.refill(self.heap, class);
+            let block = if refilled { self.cache.pop_reserve(class) } else { None };
+            self.cache.flush_unless_keeping(self.heap, class);
+            block
+        })
+    }
+
+    fn alloc_many(&self, class: SizeClass, count: usize) -> Vec<NonNull<u8>> {
+        (0..count).map(|_| self.alloc(class).expect("memory")).collect()
+    }
+
+    fn free(&self, class: SizeClass, block: NonNull<u8>) {
+        // SAFETY: tests free what this heap gave for this class.
+        if !unsafe { self.cache.push(block, class) } {
+            // SAFETY: as above; it was not taken.
+            unsafe { self.cache.push_full(self.heap, block, class) }
+        }
+    }
+
+    fn is_valid(&self) -> bool {
+        SizeClass::all().all(|class| self.cache.is_valid(class))
+    }
+
+    /// Blocks that a bin holds.
+    fn loaded(&self, class: SizeClass) -> i32 {
+        self.cache.bin(class).capacity.get() - self.cache.bin(class).room.get()
+    }
+}
+
+fn class_of(bytes: usize) -> SizeClass {
+    SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
+}
+
+fn assert_all_is_back(heap: &Heap<&TestPages>, pages: &TestPages) {
+    heap.empty_depots();
+    heap.release_empty_arenas();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn blocks_freed_last_are_given_first() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(40);
+    let blocks = owner.alloc_many(class, 6);
+    blocks.iter().for_each(|block| owner.free(class, *block));
+    let again = owner.alloc_many(class, 6);
+    assert!(again.iter().rev().eq(blocks.iter()));
+    again.into_iter().for_each(|block| owner.free(class, block));
+    owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn magazines_grow_from_few_blocks_to_the_useful_number() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    for (bytes, most) in [(8, 128), (64, 128), (128, 64), (256, 32), (512, 16)] {
+        let class = class_of(bytes);
+        let first = owner.alloc(class).expect("memory");
+        assert_eq!(owner.cache.bin(class).capacity.get(), MAGAZINE_BLOCKS_FIRST);
+        let blocks = owner.alloc_many(class, 2000);
+        assert_eq!(owner.cache.bin(class).capacity.get(), most, "blocks of {bytes} bytes");
+        blocks.into_iter().chain([first]).for_each(|block| owner.free(class, block));
+        assert!(owner.is_valid());
+    }
+    owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn around_a_boundary_the_heap_is_left_alone() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(64);
+    let mut held = owner.alloc_many(class, 5000);
+    for _ in 0..2500 {
+        owner.free(class, held.pop().expect("a block"));
+    }
+    // Wherever the magazines stand now, swings of up to one magazine stay in the thread cache: with
+    // all locks closed, an exchange with the heap would wait for ever.
+    let capacity = owner.cache.bin(class).capacity.get() as usize;
+    let (swing, more) = (capacity / 2, owner.loaded(class) as usize);
+    held.extend(owner.alloc_many(class, more));
+    heap.lock_for_fork();
+    for _ in 0..1000 {
+        let swung = owner.alloc_many(class, swing);
+        swung.into_iter().for_each(|block| owner.free(class, block));
+    }
+    // SAFETY: locked above, by this thread.
+    unsafe { heap.unlock_after_fork() };
+    held.into_iter().for_each(|block| owner.free(class, block));
+    owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn a_one_way_phase_leaves_at_most_two_magazines_behind() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(512);
+    let held = owner.alloc_many(class, 16 * (4 + ONE_WAY_FLUSHES as usize));
+    held.into_iter().for_each(|block| owner.free(class, block));
+    let spare = owner.cache.reserve(class).spare.replace(Magazine::EMPTY);
+    assert!(spare.len() <= 16 && owner.loaded(class) <= 16);
+    owner.cache.reserve(class).spare.set(spare);
+    owner.cache.flush(&heap);
+    // Without the call that empties depots: the phase itself did.
+    heap.release_empty_arenas();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_cache_that_keeps_nothing_serves_and_holds_no_block() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(24);
+    let before = owner.alloc_many(class, 50);
+    owner.cache.flush_for_good(&heap);
+    let after = owner.alloc_many(class, 50);
+    for block in before.into_iter().chain(after) {
+        assert_eq!(owner.loaded(class), 0);
+        owner.free(class, block);
+    }
+    let fresh = owner.cache.reserve(class).fresh.replace(FreshRange::EMPTY);
+    assert!(fresh.pool().is_none() && owner.is_valid());
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn zeroed_blocks_read_as_zero_whatever_their_past() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    for class in SizeClass::all() {
+        for _ in 0..2 {
+            let mut blocks = Vec::new();
+            for _ in 0..200 {
+                // As a zeroed request finds its bin empty.
+                let reserved = owner.cache.pop_reserve_zeroed(class);
+                let block = reserved.or_else(|| {
+                    assert!(owner.cache.refill(&heap, class));
+                    owner.cache.pop_reserve_zeroed(class)
+                });
+                let block = block.expect("memory");
+                // SAFETY: the block is this test's own and has so many bytes.
+                let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), class.bytes()) };
+                assert!(bytes.iter().all(|byte| *byte == 0));
+                // SAFETY: as above.
+                unsafe { block.write_bytes(0xFF, class.bytes()) };
+                blocks.push(block);
+                let loaded = owner.cache.bin(class).unload();
+                // SAFETY: what the bin held came from this heap.
+                unsafe { heap.give_back(class, loaded) };
+            }
+            blocks.into_iter().for_each(|block| owner.free(class, block));
+            owner.cache.flush(&heap);
+            heap.empty_depots();
+        }
+    }
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn without_memory_there_is_no_block_and_all_that_is_free_can_still_be_had() {
+    let pages = TestPages::default();
+    pages.most.store(2, Ordering::SeqCst);
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(512);
+    let blocks: Vec<_> = core::iter::from_fn(|| owner.alloc(class)).collect();
+    assert_eq!(blocks.len(), 2 * 63 * 8, "every pool of both arenas");
+    assert!(owner.alloc(class_of(8)).is_none());
+    blocks[..300].iter().for_each(|block| owner.free(class, *block));
+    assert_eq!(core::iter::from_fn(|| owner.alloc(class)).count(), 300);
+    assert_eq!(pages.mapped.load(Ordering::SeqCst) * ARENA_BYTES, 2 << 18);
+}
+
+#[test]
+fn is_valid_sees_a_wrong_count() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(16);
+    let blocks = owner.alloc_many(class, 3);
+    blocks.into_iter().for_each(|block| owner.free(class, block));
+    assert!(owner.is_valid());
+    let room = &owner.cache.bin(class).room;
+    room.set(room.get() - 1);
+    assert!(!owner.is_valid());
+    room.set(room.get() + 1);
+    owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}

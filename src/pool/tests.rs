@@ -1,1 +1,202 @@
+use core::sync::atomic::Ordering;
 
+use super::*;
+use crate::os::PageSource;
+use crate::os::testing::TestPages;
+
+/// Runs a test on the pools of one arena.
+fn with_arena(test: impl FnOnce(NonNull<u8>)) {
+    let pages = TestPages::default();
+    let arena = (&pages).map().expect("an arena");
+    test(arena);
+    // SAFETY: the arena was mapped above, and the test is over.
+    assert!(unsafe { (&pages).release(arena) });
+    assert_eq!(pages.released.load(Ordering::SeqCst), 1);
+}
+
+fn pool_at(arena: NonNull<u8>, index: usize) -> Pool {
+    // SAFETY: tests pass a mapped arena and an index from 1 to 63.
+    unsafe { Pool::at(arena, index) }
+}
+
+fn class_of(bytes: usize) -> SizeClass {
+    SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
+}
+
+fn give(pool: Pool, class: SizeClass, chain: Chain) {
+    // SAFETY: tests give back what they took from this pool.
+    unsafe { pool.give(class, chain) }
+}
+
+fn carve_all(pool: Pool, class: SizeClass, most: u32) -> Chain {
+    pool.carve(class, most).carve_chain(class, most).expect("virgin blocks")
+}
+
+#[test]
+fn each_block_of_each_pool_finds_its_pool() {
+    with_arena(|arena| {
+        for index in 1..64 {
+            let pool = pool_at(arena, index);
+            assert_eq!((pool.index(), pool.arena()), (index, arena));
+            for offset in [0, 8, 2048, POOL_BYTES - 8] {
+                // SAFETY: the offset lies inside the pool, which lies inside the arena.
+                let block = unsafe { arena.add(index * POOL_BYTES + offset) };
+                // SAFETY: the block lies in a mapped arena.
+                assert!(unsafe { Pool::of(block.cast()) } == pool);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pool_goes_from_empty_over_used_to_full_and_back() {
+    with_arena(|arena| {
+        for class in SizeClass::all() {
+            let pool = pool_at(arena, 1 + class.index() % 63);
+            pool.init(class, true);
+            assert!(pool.is_empty() && !pool.is_full() && pool.is_valid(class));
+            let one = carve_all(pool, class, 1);
+            assert!(!pool.is_empty() && !pool.is_full());
+            let rest = carve_all(pool, class, u32::MAX);
+            assert_eq!(rest.len + 1, class.blocks_per_pool());
+            assert!(pool.is_full() && pool.carve(class, 1).pool().is_none());
+            give(pool, class, rest);
+            assert!(!pool.is_empty() && !pool.is_full() && pool.is_valid(class));
+            give(pool, class, one);
+            assert!(pool.is_empty() && pool.is_valid(class));
+        }
+    });
+}
+
+#[test]
+fn blocks_are_carved_side_by_side_from_the_start_of_the_page() {
+    with_arena(|arena| {
+        let class = class_of(24);
+        let pool = pool_at(arena, 5);
+        pool.init(class, true);
+        let mut range = pool.carve(class, 7);
+        for position in 0..7 {
+            let block = range.carve(class).expect("a virgin block");
+            let offset = block.as_ptr().addr() - arena.as_ptr().addr();
+            assert_eq!(offset, 5 * POOL_BYTES + position * 24);
+        }
+        assert!(range.carve(class).is_none());
+        assert_eq!(pool.live(), 7);
+    });
+}
+
+#[test]
+fn the_block_freed_last_is_taken_first() {
+    with_arena(|arena| {
+        let class = class_of(64);
+        let pool = pool_at(arena, 2);
+        pool.init(class, false);
+        let (first, second) = (carve_all(pool, class, 1), carve_all(pool, class, 1));
+        let second_block = second.first;
+        give(pool, class, first);
+        give(pool, class, second);
+        assert_eq!(pool.take(1).expect("a free block").first, second_block);
+    });
+}
+
+#[test]
+fn taking_some_splits_the_chain_and_taking_all_empties_it() {
+    with_arena(|arena| {
+        let class = class_of(32);
+        let pool = pool_at(arena, 3);
+        pool.init(class, false);
+        let all = carve_all(pool, class, 100);
+        give(pool, class, all);
+        for (most, expected) in [(1, 1), (30, 30), (68, 68), (50, 1), (1, 0)] {
+            let taken = pool.take(most).map(Chain::into_magazine);
+            assert_eq!(taken.as_ref().map_or(0, Magazine::len), expected);
+            assert!(taken.is_none_or(|magazine| magazine.is_valid()) && pool.is_valid(class));
+        }
+        assert_eq!(pool.live(), 100);
+    });
+}
+
+#[test]
+fn the_rest_of_a_range_becomes_virgin_again_unless_more_was_carved() {
+    with_arena(|arena| {
+        let class = class_of(128);
+        let pool = pool_at(arena, 4);
+        pool.init(class, true);
+        let mut first = pool.carve(class, 4);
+        assert!(first.carve(class).is_some());
+        // SAFETY: the range was carved from this pool.
+        unsafe { pool.uncarve(class, first) };
+        assert_eq!((pool.live(), pool.header().carved.get()), (1, 1));
+
+        let (middle, last) = (pool.carve(class, 4), pool.carve(class, 4));
+        // SAFETY: as above.
+        unsafe { pool.uncarve(class, middle) };
+        assert_eq!((pool.live(), pool.header().carved.get()), (5, 9));
+        assert_eq!(pool.header().free_count.get(), 4);
+        assert!(last.is_zeroed() && pool.is_valid(class));
+    });
+}
+
+#[test]
+fn a_run_ends_where_the_pool_does() {
+    with_arena(|arena| {
+        let class = class_of(512);
+        let (one, other) = (pool_at(arena, 7), pool_at(arena, 8));
+        one.init(class, false);
+        other.init(class, false);
+        let chains =
+            [carve_all(one, class, 3), carve_all(other, class, 2), carve_all(one, class, 1)];
+        let joined = chains.into_iter().reduce(|front, back| back.behind(Some(front)));
+        let mut magazine = joined.expect("three chains").into_magazine();
+        assert!(magazine.is_valid());
+        let mut runs = Vec::new();
+        while let Some(run) = pop_run(&mut magazine) {
+            // SAFETY: the blocks lie in a mapped arena.
+            runs.push((unsafe { Pool::of(run.first) }.index(), run.len));
+        }
+        assert_eq!(runs, [(7, 3), (8, 2), (7, 1)]);
+        assert!(magazine.is_empty() && magazine.len() == 0);
+    });
+}
+
+#[test]
+fn is_valid_sees_a_wrong_count_a_foreign_block_and_a_cycle() {
+    with_arena(|arena| {
+        let class = class_of(64);
+        let pool = pool_at(arena, 9);
+        pool.init(class, false);
+        let chain = carve_all(pool, class, 10);
+        let first = chain.first;
+        give(pool, class, chain);
+        assert!(pool.is_valid(class) && !pool.is_valid(class_of(72)));
+
+        pool.header().free_count.set(9);
+        assert!(!pool.is_valid(class));
+        pool.header().free_count.set(10);
+
+        pool.header().free.set(Some(arena.cast()));
+        assert!(!pool.is_valid(class));
+        pool.header().free.set(Some(first));
+
+        // SAFETY: the test owns the pool, whose first free block this is.
+        unsafe { crate::block::link(first, Some(first)) };
+        assert!(!pool.is_valid(class));
+    });
+}
+
+#[test]
+fn a_list_links_and_unlinks_anywhere() {
+    with_arena(|arena| {
+        let pools: Vec<Pool> = (1..6).map(|index| pool_at(arena, index)).collect();
+        let mut list = PoolList::EMPTY;
+        for pool in &pools {
+            list.push(*pool);
+        }
+        for gone in [2, 4, 0] {
+            list.remove(pools[gone]);
+        }
+        let left: Vec<usize> = core::iter::from_fn(|| list.pop()).map(Pool::index).collect();
+        assert_eq!(left, [4, 2]);
+        assert!(list.first().is_none());
+    });
+}

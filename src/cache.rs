@@ -247,7 +247,7 @@ impl ThreadCache {
     fn grow(&self, class: SizeClass) -> u32 {
         let bin = self.bin(class);
         debug_check!(bin.head.get().is_none(), "loaded bin grown", class.index());
-        let useful = (MAGAZINE_BYTES / class.bytes()) as i32;
+        let useful = class.blocks_in(MAGAZINE_BYTES) as i32;
         let most = useful.clamp(MAGAZINE_BLOCKS_MIN, MAGAZINE_BLOCKS_MAX);
         let doubled = (2 * bin.capacity.get()).clamp(MAGAZINE_BLOCKS_FIRST, most);
         bin.capacity.set(doubled.max(bin.capacity.get()));

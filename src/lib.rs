@@ -1,26 +1,67 @@
-//! draft
+//! A global allocator for programs that allocate many small blocks: CPython's obmalloc, made
+//! multi-threaded, in Rust alone.
+//!
+//! ```
+//! use obmalloc::Obmalloc;
+//!
+//! #[global_allocator]
+//! static GLOBAL: Obmalloc = Obmalloc::new();
+//!
+//! let words: Vec<String> = ["memory", "comes", "back"].map(String::from).to_vec();
+//! assert_eq!(words.concat().len(), 15);
+//! ```
+//!
+//! A request of at most 512 bytes is served from one of 64 size classes, 8 bytes apart; a larger one,
+//! or one whose alignment no class has, by [`std::alloc::System`].
+//!
+//! ```text
+//!   alloc / dealloc           of at most 512 bytes: the class follows from the layout alone
+//!        |
+//!   thread cache              per class: a loaded magazine of free blocks, a spare, a virgin range
+//!        | refill / flush
+//!   heap                      per class, behind a lock: a depot of full magazines, and the used pools
+//!        | take / give
+//!   arenas                    256 KiB each, cut into 63 pools of 4 KiB; the fullest serves first
+//!        | map / release
+//!   operating system
+//! ```
+//!
+//! The pools and arenas are CPython's (3.6, with the constant-time arena order of 3.8); the magazines
+//! and depots in front of them are those of Bonwick and Adams ("Magazines and Vmem", 2001). A block
+//! has no header. Since [`GlobalAlloc::dealloc`](std::alloc::GlobalAlloc::dealloc) is told the layout,
+//! a free neither looks at the block's surroundings nor asks who owns it: it pushes the block on the
+//! freeing thread's magazine.
+//!
+//! Set `lto = "fat"` or `"thin"` in the release profile: then `Box::new` is six instructions of this
+//! allocator, and `drop` five.
+//!
+//! Where there are no arenas (Windows, wasm), every request passes to the system allocator.
+//!
+//! # Floors
+//!
+//! A file imports only from files whose `mod` line is above its own.
 
-// Sizes and their relations.
+// The sizes, and how they relate.
 mod config;
-// The lock.
-mod sync;
 // What is asked of the operating system.
 mod os;
+// The lock.
+mod sync;
 // From a layout to a size class.
 mod size_class;
-// Free blocks and chains of them.
+// Free blocks, and chains of them.
 mod block;
-// 4 KiB of one class.
+// Pools: 4 KiB of blocks of one class.
 mod pool;
-// 256 KiB from the operating system.
+// Arenas: 256 KiB of pools.
 mod arena;
-// What all threads share.
+// The heap that all threads share.
 mod heap;
-// Above 512 bytes.
+// Large blocks: the system allocator's.
 mod large;
-// What one thread holds.
+// The blocks that one thread holds.
 mod cache;
-// The thread-local, and the only statics.
+// Each thread's cache, and the ends of threads; the only statics.
 mod thread;
 // The allocator that a program names.
 mod global;

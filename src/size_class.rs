@@ -6,12 +6,13 @@
 #![forbid(unsafe_code)]
 
 use core::alloc::Layout;
+use core::num::NonZero;
 
 use crate::config::{ALIGNMENT, CLASS_COUNT, POOL_BYTES, SMALL_MAX};
 
 /// A size class, by the bytes of its blocks: a multiple of 8 from 8 to 512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SizeClass(usize);
+pub(crate) struct SizeClass(NonZero<usize>);
 
 impl SizeClass {
     /// The class that serves `layout`, or `None` if it is a large block's (or of size zero).
@@ -25,36 +26,39 @@ impl SizeClass {
         // A layout's size, rounded up to its alignment, fits into an `isize`; rounded up to 8 it
         // fits into a `usize`.
         let bytes = layout.size().wrapping_add(below) & !below;
-        // Zero wraps around to a number that is no class's.
-        if bytes.wrapping_sub(1) < SMALL_MAX { Some(Self(bytes)) } else { None }
+        match NonZero::new(bytes) {
+            Some(bytes) if bytes.get() <= SMALL_MAX => Some(Self(bytes)),
+            _ => None,
+        }
     }
 
     /// All classes, from the smallest to the largest.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (1..=CLASS_COUNT).map(|number| Self(number * ALIGNMENT))
+        (1..=CLASS_COUNT).filter_map(|number| NonZero::new(number * ALIGNMENT)).map(Self)
     }
 
     /// Its place in an array with an entry for each class: 0 to 63.
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
-        self.0 / ALIGNMENT - 1
+        self.0.get() / ALIGNMENT - 1
     }
 
     /// Bytes of each of its blocks.
     #[inline(always)]
     pub(crate) const fn bytes(self) -> usize {
-        self.0
+        self.0.get()
+    }
+
+    /// Blocks of this class that have `bytes` bytes together, rounded down.
+    pub(crate) fn blocks_in(self, bytes: usize) -> u32 {
+        (bytes / self.0) as u32
     }
 
     /// Blocks that a pool of this class holds.
-    pub(crate) const fn blocks_per_pool(self) -> u32 {
-        (POOL_BYTES / self.bytes()) as u32
+    pub(crate) fn blocks_per_pool(self) -> u32 {
+        self.blocks_in(POOL_BYTES)
     }
 }
-
-const _: () = {
-    assert!(SizeClass(ALIGNMENT).index() == 0 && SizeClass(SMALL_MAX).index() == CLASS_COUNT - 1);
-};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,21 @@
 use core::ops::DerefMut;
 
 use crossbeam_utils::CachePadded;
+use spin::RelaxStrategy;
 use spin::mutex::SpinMutex;
-use spin::relax::Yield;
+
+use crate::os;
+
+/// Gives the rest of the time slice away while a lock is closed: whoever holds it may be waiting for
+/// this very core.
+struct Yield;
+
+impl RelaxStrategy for Yield {
+    #[inline]
+    fn relax() {
+        os::yield_now();
+    }
+}
 
 /// A value that one thread at a time may see, alone on its cache lines.
 pub(crate) struct Lock<T>(CachePadded<SpinMutex<T, Yield>>);

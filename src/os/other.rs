@@ -51,6 +51,11 @@ pub(crate) fn at_fork(_prepare: unsafe extern "C" fn(), _resume: unsafe extern "
     false
 }
 
+/// Tells the processor that this thread is waiting.
+pub(crate) fn yield_now() {
+    core::hint::spin_loop();
+}
+
 /// Aborts; there is no way to write without the standard library's own buffers.
 pub(super) fn write_error_and_abort(_parts: &[&[u8]]) -> ! {
     std::process::abort()

@@ -167,6 +167,13 @@ pub(crate) fn at_fork(prepare: unsafe extern "C" fn(), resume: unsafe extern "C"
     unsafe { libc::pthread_atfork(Some(prepare), Some(resume), Some(resume)) == 0 }
 }
 
+/// Lets another thread run on this core.
+#[inline]
+pub(crate) fn yield_now() {
+    // SAFETY: `sched_yield` has no conditions.
+    unsafe { libc::sched_yield() };
+}
+
 /// Writes the parts to stderr as one line and aborts.
 pub(super) fn write_error_and_abort(parts: &[&[u8]]) -> ! {
     const LINE_BYTES: usize = 256;

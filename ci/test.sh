@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# All checks: format, lints, tests in debug and release, documentation, machine code, and a short run
+# of the comparison with other allocators.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_PROGRESS_WHEN=never
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@"
+}
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets -- --deny warnings
+step cargo test
+step cargo test --release
+RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps
+step bash ci/no_arenas.sh
+step bash ci/assembly.sh
+step bash ci/no_panic.sh
+step cargo bench --bench compare -- --quick

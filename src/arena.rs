@@ -19,6 +19,9 @@ use crate::os::{PageSource, abort_corrupt, debug_check};
 use crate::pool::{Pool, PoolList};
 use crate::sync::Lock;
 
+/// Debug builds check all lists after a change, unless that would make a large heap crawl.
+const CHECKED_ARENAS_MAX: usize = 64;
+
 /// Every pool but that of the headers.
 const ALL_POOLS: u64 = !1;
 
@@ -79,17 +82,17 @@ impl Arena {
 ///
 /// Eager at first, it learns from regret: each arena that is mapped after another was released has
 /// one more kept from then on, up to a bound. A program that frees everything once gives it back; one
-/// whose heap swings pays for its first swing.
-struct Reserve {
+/// whose heap swings by less than the bound pays for its first swing.
+struct Retention {
     kept: usize,
     released_unregretted: usize,
 }
 
-impl Reserve {
+impl Retention {
     const FIRST: Self = Self { kept: EMPTY_ARENAS_FIRST, released_unregretted: 0 };
 
-    fn arena_released(&mut self) {
-        self.released_unregretted += 1;
+    fn arenas_released(&mut self, count: usize) {
+        self.released_unregretted += count;
     }
 
     fn arena_mapped(&mut self) {
@@ -113,7 +116,7 @@ struct ArenaLists {
     nonempty: u64,
     mapped: usize,
     empty: usize,
-    reserve: Reserve,
+    retention: Retention,
 }
 
 impl ArenaLists {
@@ -122,7 +125,7 @@ impl ArenaLists {
         nonempty: 0,
         mapped: 0,
         empty: 0,
-        reserve: Reserve::FIRST,
+        retention: Retention::FIRST,
     };
 
     fn fullest(&self) -> Option<Arena> {
@@ -177,8 +180,8 @@ impl ArenaLists {
         taken
     }
 
-    /// Takes back an empty pool. Returns its arena, unlinked, if that is to go.
-    fn give_pool(&mut self, pool: Pool) -> Option<Arena> {
+    /// Takes back an empty pool.
+    fn give_pool(&mut self, pool: Pool) {
         let arena = Arena(pool.arena().cast());
         let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);
         let free = arena.header().free.get();
@@ -189,14 +192,30 @@ impl ArenaLists {
             self.remove(arena);
         }
         arena.header().free.set(free | bit);
-        let used = self.mapped - self.empty;
-        if arena.is_empty() && self.empty >= self.reserve.empty_arenas_kept(used) {
-            self.mapped -= 1;
-            self.reserve.arena_released();
-            return Some(arena);
-        }
         self.insert(arena);
-        None
+    }
+
+    /// Unlinks empty arenas until only `kept` are left, and returns them as a chain.
+    fn unlink_empty(&mut self, kept: usize) -> Option<Arena> {
+        let mut leaving = None;
+        while self.empty > kept
+            && let Some(arena) = self.lists[BLOCK_POOLS_PER_ARENA]
+        {
+            self.remove(arena);
+            self.mapped -= 1;
+            arena.header().next.set(leaving);
+            leaving = Some(arena);
+        }
+        leaving
+    }
+
+    /// Unlinks the empty arenas that are not worth keeping.
+    fn unlink_surplus(&mut self) -> Option<Arena> {
+        let mapped_before = self.mapped;
+        let kept = self.retention.empty_arenas_kept(self.mapped - self.empty);
+        let leaving = self.unlink_empty(kept);
+        self.retention.arenas_released(mapped_before - self.mapped);
+        leaving
     }
 
     fn is_valid(&self) -> bool {
@@ -240,7 +259,7 @@ impl<P: PageSource> Arenas<P> {
         arena.header().free.set(ALL_POOLS);
         let mut lists = self.lists.lock();
         lists.mapped += 1;
-        lists.reserve.arena_mapped();
+        lists.retention.arena_mapped();
         lists.insert(arena);
         lists.take_pool()
     }
@@ -250,30 +269,23 @@ impl<P: PageSource> Arenas<P> {
         if pools.first().is_none() {
             return;
         }
-        let mut leaving = None;
         let mut lists = self.lists.lock();
         while let Some(pool) = pools.pop() {
-            if let Some(arena) = lists.give_pool(pool) {
-                arena.header().next.set(leaving);
-                leaving = Some(arena);
-            }
+            lists.give_pool(pool);
         }
-        debug_check!(lists.is_valid(), "arena lists in disorder", lists.mapped);
+        let leaving = lists.unlink_surplus();
+        debug_check!(
+            lists.mapped > CHECKED_ARENAS_MAX || lists.is_valid(),
+            "arena lists in disorder",
+            lists.mapped
+        );
         drop(lists);
         self.release(leaving);
     }
 
     /// Releases every empty arena, and returns the bytes.
     pub(crate) fn release_empty(&self) -> usize {
-        let mut leaving = None;
-        let mut lists = self.lists.lock();
-        while let Some(arena) = lists.lists[BLOCK_POOLS_PER_ARENA] {
-            lists.remove(arena);
-            lists.mapped -= 1;
-            arena.header().next.set(leaving);
-            leaving = Some(arena);
-        }
-        drop(lists);
+        let leaving = self.lists.lock().unlink_empty(0);
         self.release(leaving)
     }
 

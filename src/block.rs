@@ -5,12 +5,17 @@
 
 use core::ptr::NonNull;
 
-use crate::os::debug_check;
+use crate::os::{abort_corrupt, debug_check};
 
 /// The first word of a free block.
 #[repr(transparent)]
 pub(crate) struct Block {
     next: Link,
+}
+
+/// Where `block` is.
+pub(crate) fn address_of(block: NonNull<Block>) -> usize {
+    block.as_ptr().addr()
 }
 
 /// A free block, or the end of a chain.
@@ -98,6 +103,9 @@ impl Magazine {
         loop {
             // SAFETY: a block of this magazine's own chain.
             self.head = unsafe { next_of(run.last) };
+            if self.head.is_some() != (run.len < self.len) {
+                abort_corrupt("block freed twice or written after its free", address_of(run.last));
+            }
             match self.head {
                 Some(next) if belongs(first, next) => run.last = next,
                 _ => break,
@@ -129,12 +137,47 @@ impl Magazine {
 /// Invariant: `len` blocks from `first` to `last`, owned by this value. What `last` links to is not
 /// part of the chain, and may be stale.
 pub(crate) struct Chain {
-    pub(crate) first: NonNull<Block>,
-    pub(crate) last: NonNull<Block>,
-    pub(crate) len: u32,
+    first: NonNull<Block>,
+    last: NonNull<Block>,
+    len: u32,
 }
 
 impl Chain {
+    /// The chain of `len` blocks from `first` to `last`.
+    ///
+    /// # Safety
+    ///
+    /// - It has exactly `len` free blocks of one class, at least one.
+    /// - The caller owns them, and gives them up.
+    pub(crate) unsafe fn new(first: NonNull<Block>, last: NonNull<Block>, len: u32) -> Self {
+        Self { first, last, len }
+    }
+
+    pub(crate) fn first(&self) -> NonNull<Block> {
+        self.first
+    }
+
+    pub(crate) fn last(&self) -> NonNull<Block> {
+        self.last
+    }
+
+    /// Number of blocks.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Adds a block at the end.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is free, of the chain's class, and the caller gives it up.
+    pub(crate) unsafe fn append(&mut self, block: NonNull<Block>) {
+        // SAFETY: the last block of this value's own chain; the caller owes the new one.
+        unsafe { link(self.last, Some(block)) };
+        self.last = block;
+        self.len += 1;
+    }
+
     /// Puts all of this chain in front of the chain that `behind` starts.
     ///
     /// # Safety

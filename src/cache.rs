@@ -235,11 +235,18 @@ impl ThreadCache {
         }
         // SAFETY: what the cache holds of a class came from that class of its heap.
         match unsafe { heap.flush(class, spare) } {
-            Direction::BothWays => reserve.spare.set(full),
-            // SAFETY: as above.
-            Direction::OneWay => unsafe { heap.give_back(class, full) },
+            Direction::BothWays => {
+                reserve.spare.set(full);
+                self.grow(class);
+            }
+            Direction::OneWay => {
+                // SAFETY: as above.
+                unsafe { heap.give_back(class, full) };
+                // Each block that stays may be the last of its arena.
+                self.bin(class).capacity.set(0);
+                self.grow(class);
+            }
         }
-        self.grow(class);
     }
 
     /// Doubles the capacity of an empty bin, up to what is useful for blocks of this size, and

@@ -50,6 +50,9 @@ pub const FRESH_BATCH_BLOCKS: u32 = 32;
 /// Full magazines that the depot of one class holds at most.
 pub const DEPOT_MAGAZINES: usize = 16;
 
+/// Flushes of one class between two looks at how many magazines of its depot were of use.
+pub const DEPOT_LOOK_FLUSHES: u32 = 64;
+
 /// Flushes of one class, with no refill between, after which its depot is emptied as well: what
 /// only ever comes back is not about to be asked for.
 pub const ONE_WAY_FLUSHES: u32 = 2 * DEPOT_MAGAZINES as u32;
@@ -60,7 +63,7 @@ pub const REFILL_POOLS_MAX: usize = 16;
 /// Empty arenas that stay mapped before the program has shown that it swings: 4 MiB.
 pub const EMPTY_ARENAS_FIRST: usize = 16;
 
-/// Empty arenas that stay mapped at most, if the heap is small: 64 MiB.
+/// Empty arenas that stay mapped at most, if few are in use: 64 MiB.
 pub const EMPTY_ARENAS_MAX: usize = 256;
 
 /// In a large heap, one empty arena stays mapped for each so many in use.

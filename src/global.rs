@@ -27,8 +27,9 @@ use crate::{large, thread};
 /// # Threads
 ///
 /// Any block may be freed by any thread, also when the one that allocated it has ended. It may be
-/// used before `main`, in destructors of thread-locals, in `atexit` handlers and, on the usual
-/// terms, after `fork`; not in signal handlers.
+/// used before `main`, in destructors of thread-locals, in `atexit` handlers and after `fork`, not in
+/// signal handlers. A handler that a program registers with `pthread_atfork` before its first
+/// allocation must not allocate. A shared library that carries this allocator must stay loaded.
 ///
 /// # Source
 ///
@@ -74,7 +75,7 @@ unsafe impl GlobalAlloc for Obmalloc {
         match small_class(layout) {
             Some(class) => thread::alloc(class),
             // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { large::alloc(layout, thread::spare) },
+            None => unsafe { large::alloc(layout, thread::trim) },
         }
     }
 
@@ -83,7 +84,7 @@ unsafe impl GlobalAlloc for Obmalloc {
         match small_class(layout) {
             Some(class) => thread::alloc_zeroed(class, layout.size()),
             // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { large::alloc_zeroed(layout, thread::spare) },
+            None => unsafe { large::alloc_zeroed(layout, thread::trim) },
         }
     }
 
@@ -108,7 +109,7 @@ unsafe impl GlobalAlloc for Obmalloc {
         match (small_class(layout), small_class(new_layout)) {
             (Some(old), Some(new)) if old == new => block,
             // SAFETY: the caller owes the conditions of this very function.
-            (None, None) => unsafe { large::realloc(block, layout, new_size, thread::spare) },
+            (None, None) => unsafe { large::realloc(block, layout, new_size, thread::trim) },
             // SAFETY: as above.
             _ => unsafe { move_block(block, layout, new_layout) },
         }

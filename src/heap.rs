@@ -10,7 +10,9 @@
 
 use crate::arena::Arenas;
 use crate::block::{Chain, Magazine};
-use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX};
+use crate::config::{
+    CLASS_COUNT, DEPOT_LOOK_FLUSHES, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX,
+};
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, pop_run};
 use crate::size_class::SizeClass;
@@ -33,13 +35,28 @@ pub(crate) enum Direction {
     OneWay,
 }
 
-/// A stack of magazines.
+/// A stack of magazines that finds out how much of it is of use (the working set of Bonwick and Adams,
+/// 2001): as many magazines as it never went below for a while lay at its bottom for nothing.
 struct Depot {
     magazines: [Magazine; DEPOT_MAGAZINES],
     count: usize,
+    /// The fewest magazines since the last look.
+    least: usize,
+    /// Flushes since the last look.
+    flushes: u32,
+    /// What that look found to be of no use, less what has been taken since.
+    unused: usize,
 }
 
 impl Depot {
+    const EMPTY: Self = Self {
+        magazines: [const { Magazine::EMPTY }; DEPOT_MAGAZINES],
+        count: 0,
+        least: 0,
+        flushes: 0,
+        unused: 0,
+    };
+
     /// Keeps a magazine, or hands it back if the depot is full.
     fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
         match self.magazines.get_mut(self.count) {
@@ -54,8 +71,26 @@ impl Depot {
 
     fn pop(&mut self) -> Option<Magazine> {
         self.count = self.count.checked_sub(1)?;
+        self.least = self.least.min(self.count);
         let place = self.magazines.get_mut(self.count)?;
         Some(core::mem::replace(place, Magazine::EMPTY))
+    }
+
+    /// Takes the magazine at the bottom if it is of no use; to be called with
+    /// each flush.
+    fn pop_unused(&mut self) -> Option<Magazine> {
+        self.flushes += 1;
+        if self.flushes >= DEPOT_LOOK_FLUSHES {
+            self.flushes = 0;
+            self.unused = core::mem::replace(&mut self.least, self.count);
+        }
+        self.unused = self.unused.checked_sub(1)?;
+        // The top moves to the bottom: one in so many flushes, that costs less than moving all.
+        let top = self.pop()?;
+        match self.magazines.first_mut().filter(|_| self.count > 0) {
+            Some(bottom) => Some(core::mem::replace(bottom, top)),
+            None => Some(top),
+        }
     }
 }
 
@@ -71,17 +106,14 @@ struct ClassHeap {
 unsafe impl Send for ClassHeap {}
 
 impl ClassHeap {
-    const EMPTY: Self = Self {
-        depot: Depot { magazines: [const { Magazine::EMPTY }; DEPOT_MAGAZINES], count: 0 },
-        used: PoolList::EMPTY,
-        flushes_since_refill: 0,
-    };
+    const EMPTY: Self =
+        Self { depot: Depot::EMPTY, used: PoolList::EMPTY, flushes_since_refill: 0 };
 
-    /// Free blocks of the used pools, at most `most`; if there is none, virgin ones.
+    /// Free blocks of the first used pools, at most `most`; if the first has none, virgin ones.
     fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
         let mut gathered: Option<Chain> = None;
         for _ in 0..REFILL_POOLS_MAX {
-            let missing = most - gathered.as_ref().map_or(0, |chain| chain.len);
+            let missing = most - gathered.as_ref().map_or(0, |chain| chain.len());
             let Some(pool) = self.used.first().filter(|_| missing > 0) else { break };
             let Some(taken) = pool.take(missing) else { break };
             gathered = Some(taken.behind(gathered));
@@ -109,17 +141,18 @@ impl ClassHeap {
         debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
         while let Some(run) = pop_run(&mut magazine) {
             // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
-            let pool = unsafe { Pool::of(run.first) };
+            let pool = unsafe { Pool::of(run.first()) };
             let was_full = pool.is_full();
             // SAFETY: the run lies in this pool, and came out of the magazine that owned it.
             unsafe { pool.give(class, run) };
-            debug_check!(pool.is_valid(class), "pool in disorder", pool.index());
             self.relink(pool, was_full, empty);
         }
     }
 
     /// Puts a pool that got blocks back where its state belongs.
     fn relink(&mut self, pool: Pool, was_full: bool, empty: &mut PoolList) {
+        let changed = was_full || pool.is_empty();
+        debug_check!(!changed || pool.is_valid(), "pool in disorder", pool.index());
         match (was_full, pool.is_empty()) {
             (true, true) => empty.push(pool),
             (true, false) => self.used.push(pool),
@@ -185,25 +218,27 @@ impl<P: PageSource> Heap<P> {
     ///
     /// - The blocks came from this class of this heap.
     pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
-        let mut empty = PoolList::EMPTY;
         let mut heap = self.class(class).lock();
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
-        let overflow = if one_way { Some(magazine) } else { heap.depot.push(magazine) };
-        if let Some(magazine) = overflow {
-            // SAFETY: the caller owes where the blocks came from.
-            unsafe { heap.give(class, magazine, &mut empty) };
-        }
-        while one_way && let Some(kept) = heap.depot.pop() {
-            // SAFETY: what the depot holds came through this function.
-            unsafe { heap.give(class, kept, &mut empty) };
-        }
+        let unwanted = if one_way {
+            Some(magazine)
+        } else {
+            heap.depot.push(magazine).or_else(|| heap.depot.pop_unused())
+        };
         drop(heap);
-        self.arenas.give_pools(empty);
-        if one_way { Direction::OneWay } else { Direction::BothWays }
+        if let Some(magazine) = unwanted {
+            // SAFETY: the caller owes where the blocks came from.
+            unsafe { self.give_back(class, magazine) };
+        }
+        if one_way {
+            self.empty_depot(class);
+            return Direction::OneWay;
+        }
+        Direction::BothWays
     }
 
-    /// Gives blocks back to their pools.
+    /// Gives blocks back to their pools, and those of a magazine that the depot has for nothing.
     ///
     /// # Safety
     ///
@@ -213,8 +248,14 @@ impl<P: PageSource> Heap<P> {
             return;
         }
         let mut empty = PoolList::EMPTY;
+        let mut heap = self.class(class).lock();
         // SAFETY: the caller owes where the blocks came from.
-        unsafe { self.class(class).lock().give(class, magazine, &mut empty) };
+        unsafe { heap.give(class, magazine, &mut empty) };
+        if let Some(unused) = heap.depot.pop_unused() {
+            // SAFETY: what the depot holds came through `flush`.
+            unsafe { heap.give(class, unused, &mut empty) };
+        }
+        drop(heap);
         self.arenas.give_pools(empty);
     }
 
@@ -237,15 +278,15 @@ impl<P: PageSource> Heap<P> {
 
     /// Empties all depots, so that pools which only they kept from being empty can serve any class.
     pub(crate) fn empty_depots(&self) {
-        for class in SizeClass::all() {
-            let mut empty = PoolList::EMPTY;
-            let mut heap = self.class(class).lock();
-            while let Some(kept) = heap.depot.pop() {
-                // SAFETY: what the depot holds came through `flush`.
-                unsafe { heap.give(class, kept, &mut empty) };
-            }
-            drop(heap);
-            self.arenas.give_pools(empty);
+        SizeClass::all().for_each(|class| self.empty_depot(class));
+    }
+
+    /// Empties a depot, one magazine at a time so that nobody waits long.
+    fn empty_depot(&self, class: SizeClass) {
+        let pop = || self.class(class).lock().depot.pop();
+        while let Some(magazine) = pop() {
+            // SAFETY: what the depot holds came through `flush`.
+            unsafe { self.give_back(class, magazine) };
         }
     }
 

@@ -9,8 +9,8 @@
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;
 
-/// Releases what the heap can spare, and says if that was anything.
-pub(crate) type Spare = fn() -> bool;
+/// Releases what the heap can do without, and says if that was anything.
+pub(crate) type Trim = fn() -> bool;
 
 /// A large block, or null.
 ///
@@ -18,10 +18,10 @@ pub(crate) type Spare = fn() -> bool;
 ///
 /// - As for [`GlobalAlloc::alloc`].
 #[inline(never)]
-pub(crate) unsafe fn alloc(layout: Layout, spare: Spare) -> *mut u8 {
+pub(crate) unsafe fn alloc(layout: Layout, trim: Trim) -> *mut u8 {
     // SAFETY: the caller owes a layout of a size other than zero.
     let block = unsafe { System.alloc(layout) };
-    if block.is_null() && spare() {
+    if block.is_null() && trim() {
         // SAFETY: as above.
         return unsafe { System.alloc(layout) };
     }
@@ -34,10 +34,10 @@ pub(crate) unsafe fn alloc(layout: Layout, spare: Spare) -> *mut u8 {
 ///
 /// - As for [`GlobalAlloc::alloc_zeroed`].
 #[inline(never)]
-pub(crate) unsafe fn alloc_zeroed(layout: Layout, spare: Spare) -> *mut u8 {
+pub(crate) unsafe fn alloc_zeroed(layout: Layout, trim: Trim) -> *mut u8 {
     // SAFETY: the caller owes a layout of a size other than zero.
     let block = unsafe { System.alloc_zeroed(layout) };
-    if block.is_null() && spare() {
+    if block.is_null() && trim() {
         // SAFETY: as above.
         return unsafe { System.alloc_zeroed(layout) };
     }
@@ -65,11 +65,11 @@ pub(crate) unsafe fn realloc(
     block: *mut u8,
     layout: Layout,
     new_size: usize,
-    spare: Spare,
+    trim: Trim,
 ) -> *mut u8 {
     // SAFETY: the caller owes that the block is the system allocator's, with this layout.
     let moved = unsafe { System.realloc(block, layout, new_size) };
-    if moved.is_null() && spare() {
+    if moved.is_null() && trim() {
         // SAFETY: as above; a null left the block as it was.
         return unsafe { System.realloc(block, layout, new_size) };
     }

@@ -1,14 +1,37 @@
 //! What the allocator asks of an operating system; the only files with `cfg(target)`.
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
-//! [`ThreadExit`], [`at_fork`], [`yield_now`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS and
-//! the BSDs (untested); `other` has no arenas, so that every request passes to the system allocator.
+//! [`ThreadExit`], [`at_fork`], [`yield_now`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS,
+//! FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request passes to the system allocator.
 
 use core::ptr::NonNull;
 
-// `obmalloc_no_arenas` selects `other` on a unix system, to test there what Windows and wasm get.
-#[cfg_attr(all(unix, not(obmalloc_no_arenas)), path = "os/unix.rs")]
-#[cfg_attr(not(all(unix, not(obmalloc_no_arenas))), path = "os/other.rs")]
+// Systems with `mmap`, pthreads and native thread-locals: elsewhere std keeps a thread-local behind a
+// key of its own, which is gone before the thread's last free. `obmalloc_no_arenas` selects `other`
+// to test what Windows and wasm get.
+#[cfg(all(
+    any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    ),
+    not(obmalloc_no_arenas),
+))]
+#[path = "os/unix.rs"]
+mod system;
+#[cfg(not(all(
+    any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    ),
+    not(obmalloc_no_arenas),
+)))]
+#[path = "os/other.rs"]
 mod system;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::block::{Block, Chain, Link, Magazine, next_of};
+use crate::block::{Block, Chain, Link, Magazine, address_of, next_of};
 use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
@@ -64,6 +64,7 @@ impl Pool {
     /// # Safety
     ///
     /// - `block` lies in a mapped arena, and the pointer may be used for all of it.
+    /// - The pool is used as the head of this file demands: with its class's lock held, or alone.
     pub(crate) unsafe fn of(block: NonNull<Block>) -> Self {
         Self(
             block
@@ -84,6 +85,7 @@ impl Pool {
     /// # Safety
     ///
     /// - `arena` is the start of a mapped arena, valid for all of it, and `index` is in range.
+    /// - The pool is used as the head of this file demands: with its class's lock held, or alone.
     pub(crate) unsafe fn at(arena: NonNull<u8>, index: usize) -> Self {
         // SAFETY: the caller owes the range, so the header lies inside the arena.
         Self(unsafe { arena.add(index * HEADER_BYTES) }.cast())
@@ -180,19 +182,19 @@ impl Pool {
     pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) {
         let header = self.header();
         if header.class.get() != Some(class) {
-            abort_corrupt("block freed with the layout of another class", address_of(run.first));
+            abort_corrupt("block freed with the layout of another class", address_of(run.first()));
         }
-        if run.len > self.live() {
-            abort_corrupt("block freed twice", address_of(run.first));
+        if run.len() > self.live() {
+            abort_corrupt("block freed twice", address_of(run.first()));
         }
         let free = header.free.get();
         if free.is_none() {
-            header.free_tail.set(Some(run.last));
+            header.free_tail.set(Some(run.last()));
         }
         // SAFETY: the pool's own chain, which goes behind the run.
         unsafe { run.link_before(free) };
-        header.free.set(Some(run.first));
-        header.free_count.set(header.free_count.get() + run.len);
+        header.free.set(Some(run.first()));
+        header.free_count.set(header.free_count.get() + run.len());
     }
 
     /// Takes free blocks: all of them, in constant time, if that are at most `most`; else exactly
@@ -204,7 +206,8 @@ impl Pool {
         if count <= most {
             header.free.set(None);
             header.free_count.set(0);
-            return Some(Chain { first, last, len: count });
+            // SAFETY: the header's equations; the pool gives its whole chain up.
+            return Some(unsafe { Chain::new(first, last, count) });
         }
         let mut last = first;
         for _ in 1..most {
@@ -217,12 +220,14 @@ impl Pool {
         // SAFETY: a block of the pool's own chain.
         header.free.set(unsafe { next_of(last) });
         header.free_count.set(count - most);
-        Some(Chain { first, last, len: most })
+        // SAFETY: the first `most` blocks of the chain, which the pool gives up.
+        Some(unsafe { Chain::new(first, last, most) })
     }
 
     /// Whether the header's equations hold and its chain lies inside the pool. Walks the chain.
-    pub(crate) fn is_valid(self, class: SizeClass) -> bool {
+    pub(crate) fn is_valid(self) -> bool {
         let header = self.header();
+        let Some(class) = header.class.get() else { return false };
         let start = self.start().as_ptr().addr();
         let mut found = 0;
         let mut cursor = if header.free_count.get() == 0 { None } else { header.free.get() };
@@ -239,15 +244,10 @@ impl Pool {
             // SAFETY: a block of the pool's own chain.
             cursor = unsafe { next_of(block) };
         }
-        header.class.get() == Some(class)
-            && found == header.free_count.get()
+        found == header.free_count.get()
             && header.free_count.get() <= header.carved.get()
             && header.carved.get() <= self.capacity()
     }
-}
-
-fn address_of(block: NonNull<Block>) -> usize {
-    block.as_ptr().addr()
 }
 
 /// Takes the blocks in front of `magazine` that lie in one pool.
@@ -288,15 +288,14 @@ impl FreshRange {
 
     /// Hands out the lowest blocks, at most `most`, as a chain in the order of their addresses.
     pub(crate) fn carve_chain(&mut self, class: SizeClass, most: u32) -> Option<Chain> {
-        let first: NonNull<Block> = self.carve(class)?.cast();
-        let mut chain = Chain { first, last: first, len: 1 };
-        while chain.len < most
+        let first = self.carve(class)?.cast();
+        // SAFETY: a virgin block, which this range gives up.
+        let mut chain = unsafe { Chain::new(first, first, 1) };
+        while chain.len() < most
             && let Some(block) = self.carve(class)
         {
             // SAFETY: a virgin block, which this range gives up.
-            unsafe { chain.link_before(Some(block.cast())) };
-            chain.last = block.cast();
-            chain.len += 1;
+            unsafe { chain.append(block.cast()) };
         }
         Some(chain)
     }

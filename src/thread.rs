@@ -2,9 +2,9 @@
 //! that both must survive; the only statics of the crate.
 //!
 //! The thread-local is `const` and has no `Drop`, so that it is usable before `main`, in destructors
-//! of other thread-locals, and after them. A pthread key, armed by a thread's first slow path, runs
-//! the flush; the C library runs it after all of Rust's destructors. Destructors of other keys that
-//! come later still find the cache working; it then keeps no blocks.
+//! of other thread-locals, and after them. A thread's first slow path has the operating system call
+//! the flush when the thread ends, as late as it can. What comes later still finds the cache working;
+//! it then keeps no blocks.
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -16,7 +16,7 @@ use crate::os::{self, SystemPages, ThreadExit};
 use crate::size_class::SizeClass;
 
 static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
-static EXIT: ThreadExit = ThreadExit::new();
+static EXIT: ThreadExit = ThreadExit::new(flush_at_exit);
 static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -132,13 +132,15 @@ fn prepare(cache: &ThreadCache) {
     {
         FORK_IS_HANDLED.store(false, Ordering::Relaxed);
     }
-    if EXIT.arm(flush_at_exit) {
+    if EXIT.arm() {
         cache.keep_until_exit();
     }
 }
 
-unsafe extern "C" fn flush_at_exit(_: *mut c_void) {
-    with_cache(|cache| cache.flush_for_good(&HEAP));
+unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
+    if EXIT.is_due(value) {
+        with_cache(|cache| cache.flush_for_good(&HEAP));
+    }
 }
 
 unsafe extern "C" fn lock_for_fork() {
@@ -150,10 +152,11 @@ unsafe extern "C" fn unlock_after_fork() {
     unsafe { HEAP.unlock_after_fork() };
 }
 
-/// Gives back to the system what this thread and the heap can spare, and says if that was anything.
+/// Gives back to the system what this thread and the heap can do without, and says if that was
+/// anything.
 #[cold]
 #[inline(never)]
-pub(crate) fn spare() -> bool {
+pub(crate) fn trim() -> bool {
     with_cache(|cache| cache.flush(&HEAP));
     HEAP.empty_depots();
     HEAP.release_empty_arenas() > 0

@@ -83,6 +83,21 @@ fn a_few_empty_arenas_stay_and_the_rest_go() {
 }
 
 #[test]
+fn a_large_heap_that_drains_keeps_no_more_than_a_small_one() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let mut pools = take(&arenas, 63 * 400);
+    give(&arenas, pools.split_off(63 * 160));
+    assert_eq!(counts(&arenas), (160 + 160 / 8, 160 / 8));
+    while !pools.is_empty() {
+        give(&arenas, pools.split_off(pools.len().saturating_sub(100)));
+    }
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
 fn what_was_missed_stays_the_next_time_up_to_a_bound() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);

@@ -44,7 +44,7 @@ fn assert_all_is_back(heap: &TestHeap, pages: &TestPages) {
 fn addresses(magazine: &mut Magazine) -> Vec<usize> {
     let mut found = Vec::new();
     while let Some(run) = magazine.pop_run(|_, _| false) {
-        found.push(run.first.as_ptr().addr());
+        found.push(run.first().as_ptr().addr());
     }
     found
 }
@@ -80,16 +80,35 @@ fn the_depot_gives_the_magazine_it_got_last() {
     let mut magazines = fill(&heap, class, 2, 10);
     let (mut second, first) = (magazines.pop().expect("two"), magazines.pop().expect("two"));
     let run = second.pop_run(|_, _| true).expect("ten blocks");
-    let head = run.first;
+    let head = run.first();
     assert!(flush(&heap, class, first) == Direction::BothWays);
     assert!(flush(&heap, class, run.into_magazine()) == Direction::BothWays);
     let mut top = refill(&heap, class, 10).expect("the depot's top");
-    assert_eq!(top.pop_run(|_, _| false).map(|run| run.first), Some(head));
+    assert_eq!(top.pop_run(|_, _| false).map(|run| run.first()), Some(head));
     give_back(&heap, class, top);
     let mut alone = Magazine::EMPTY;
     // SAFETY: the block was taken from the magazine above.
     unsafe { alone.push(head) };
     give_back(&heap, class, alone);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_a_depot_has_for_nothing_goes_back_while_it_is_in_use() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    for magazine in fill(&heap, class, 10, 8) {
+        flush(&heap, class, magazine);
+    }
+    assert_eq!(heap.class(class).lock().depot.count, 10);
+    // Two magazines go out and come back, round after round: eight are of no use.
+    for _ in 0..DEPOT_LOOK_FLUSHES {
+        for magazine in fill(&heap, class, 2, 8) {
+            flush(&heap, class, magazine);
+        }
+    }
+    assert_eq!(heap.class(class).lock().depot.count, 2);
     assert_all_is_back(&heap, &pages);
 }
 
@@ -131,7 +150,7 @@ fn a_refill_gathers_free_blocks_of_several_pools_and_no_more_than_asked_for() {
     for mut magazine in fill(&heap, class, 5, 8) {
         let mut back = Magazine::EMPTY;
         for number in 0..8 {
-            let block = magazine.pop_run(|_, _| false).expect("eight blocks").first;
+            let block = magazine.pop_run(|_, _| false).expect("eight blocks").first();
             let owner = if number < 3 {
                 &mut back
             } else {

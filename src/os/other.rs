@@ -36,12 +36,17 @@ impl PageSource for SystemPages {
 pub(crate) struct ThreadExit;
 
 impl ThreadExit {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(_destructor: unsafe extern "C" fn(*mut c_void)) -> Self {
         Self
     }
 
     /// Never arms: there is no cache to flush.
-    pub(crate) fn arm(&self, _at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
+    pub(crate) fn arm(&self) -> bool {
+        false
+    }
+
+    /// No destructor is ever called.
+    pub(crate) fn is_due(&self, _value: *mut c_void) -> bool {
         false
     }
 }

@@ -12,8 +12,9 @@ pub(crate) const HAS_ARENAS: bool = true;
 
 /// Anonymous private mappings.
 pub(crate) struct SystemPages {
-    /// Where the next arena would continue the last one downwards, as the kernel places mappings;
-    /// zero before the first. Only a hint: the kernel's answer is checked, so any value will do.
+    /// Where the next arena would fit: the place of the one released last, else below the one
+    /// mapped last, where the kernel places mappings, too; zero before the first. Only a hint: the
+    /// kernel's answer is checked, so any value will do.
     hint: AtomicUsize,
 }
 
@@ -43,7 +44,12 @@ impl PageSource for SystemPages {
 
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
         // SAFETY: the caller owes that the arena is mapped, with this length, and unused.
-        unsafe { unmap(arena, ARENA_BYTES) }
+        let released = unsafe { unmap(arena, ARENA_BYTES) };
+        if released {
+            // Relaxed: see the field.
+            self.hint.store(arena.as_ptr().addr(), Ordering::Relaxed);
+        }
+        released
     }
 
     unsafe fn purge(&self, arena: NonNull<u8>) -> bool {
@@ -71,14 +77,18 @@ fn map_by_trimming() -> Option<NonNull<u8>> {
     let arena = unsafe { span.add(before) };
     // SAFETY: the arena ends inside the span.
     let after = unsafe { arena.add(ARENA_BYTES) };
-    // A part that cannot be unmapped (too many mappings) takes the rest with it.
+    // A part that cannot be unmapped, since that would split a mapping too many, takes the rest with
+    // it. What is unmapped may be another thread's at once, so it is never named again.
     // SAFETY: the part before the arena is this function's own, and nothing refers to it.
-    if (before > 0 && !unsafe { unmap(span, before) })
-        // SAFETY: so is the part behind the arena.
-        || !unsafe { unmap(after, SPAN - before - ARENA_BYTES) }
-    {
-        // SAFETY: so is the whole span; unmapping what is unmapped already is no error.
+    if before > 0 && !unsafe { unmap(span, before) } {
+        // SAFETY: so is the whole span.
         unsafe { unmap(span, SPAN) };
+        return None;
+    }
+    // SAFETY: so is the part behind the arena.
+    if !unsafe { unmap(after, SPAN - before - ARENA_BYTES) } {
+        // SAFETY: so is all that is left of the span.
+        unsafe { unmap(arena, SPAN - before) };
         return None;
     }
     Some(arena)
@@ -115,42 +125,61 @@ unsafe fn unmap(start: NonNull<u8>, bytes: usize) -> bool {
     unsafe { libc::munmap(start.as_ptr().cast(), bytes) == 0 }
 }
 
-/// A pthread key whose destructor runs when a thread that armed it ends, after the destructors of
-/// all of Rust's thread-locals.
+/// A pthread key whose destructor runs when a thread that armed it ends.
+///
+/// The C library calls destructors in rounds, at least four (POSIX), as long as they set keys again.
+/// This one lets the first round pass, in which destructors of other keys and, on some systems, those
+/// of Rust's thread-locals may still allocate.
 pub(crate) struct ThreadExit {
     /// The key plus one; zero before the key is made.
     key_plus_one: AtomicUsize,
+    destructor: unsafe extern "C" fn(*mut c_void),
 }
 
+/// The key's value in the first round, and in the second. Zero would not have the destructor run.
+const FIRST_ROUND: usize = 1;
+const SECOND_ROUND: usize = 2;
+
 impl ThreadExit {
-    pub(crate) const fn new() -> Self {
-        Self { key_plus_one: AtomicUsize::new(0) }
+    /// A key whose destructor is to ask [`ThreadExit::is_due`] each time.
+    pub(crate) const fn new(destructor: unsafe extern "C" fn(*mut c_void)) -> Self {
+        Self { key_plus_one: AtomicUsize::new(0), destructor }
     }
 
-    /// Has `at_exit` called when this thread ends. On `false` it will not be.
-    pub(crate) fn arm(&self, at_exit: unsafe extern "C" fn(*mut c_void)) -> bool {
-        match self.key(at_exit) {
-            // The value only has to differ from null for the destructor to run.
+    /// Has the destructor called when this thread ends. On `false` it will not be.
+    pub(crate) fn arm(&self) -> bool {
+        self.set(FIRST_ROUND)
+    }
+
+    /// Whether this call of the destructor, with this argument, is the thread's last.
+    pub(crate) fn is_due(&self, value: *mut c_void) -> bool {
+        value.addr() == SECOND_ROUND || !self.set(SECOND_ROUND)
+    }
+
+    fn set(&self, value: usize) -> bool {
+        match self.key() {
             // SAFETY: the key was made by `pthread_key_create` and is never deleted.
-            Some(key) => unsafe { libc::pthread_setspecific(key, ptr::from_ref(self).cast()) == 0 },
+            Some(key) => unsafe {
+                libc::pthread_setspecific(key, ptr::without_provenance(value)) == 0
+            },
             None => false,
         }
     }
 
-    fn key(&self, at_exit: unsafe extern "C" fn(*mut c_void)) -> Option<libc::pthread_key_t> {
-        // Relaxed, here and below: the key is a plain number, valid in every thread as soon as it
-        // exists; no other memory is published with it.
-        let known = self.key_plus_one.load(Ordering::Relaxed);
+    fn key(&self) -> Option<libc::pthread_key_t> {
+        // Acquire: pairs with the release below, which publishes the C library's record of the key.
+        let known = self.key_plus_one.load(Ordering::Acquire);
         if known != 0 {
             return Some((known - 1) as libc::pthread_key_t);
         }
         let mut key: libc::pthread_key_t = 0;
         // SAFETY: `key` is valid for the write; the destructor is a function of this program.
-        if unsafe { libc::pthread_key_create(&mut key, Some(at_exit)) } != 0 {
+        if unsafe { libc::pthread_key_create(&mut key, Some(self.destructor)) } != 0 {
             return None;
         }
         let made = key as usize + 1;
-        match self.key_plus_one.compare_exchange(0, made, Ordering::Relaxed, Ordering::Relaxed) {
+        // Release on success: pairs with the acquires of other threads, here and above.
+        match self.key_plus_one.compare_exchange(0, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Some(key),
             Err(winner) => {
                 // SAFETY: this key was made above, and no thread ever set it.

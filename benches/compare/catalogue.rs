@@ -1,0 +1,86 @@
+//! What is compared: the allocators, the cargo profiles and the workloads.
+
+/// An allocator is a feature of the `workload` package.
+pub struct Allocator {
+    pub name: &'static str,
+    /// The packages whose versions say which release of the allocator was measured.
+    pub packages: &'static [&'static str],
+    /// In the chart; told apart also by the colour-blind.
+    pub colour: &'static str,
+}
+
+pub const ALLOCATORS: [Allocator; 4] = [
+    Allocator { name: SUBJECT, packages: &["obmalloc"], colour: "#d55e00" },
+    Allocator { name: "system", packages: &[], colour: "#9a9a9a" },
+    Allocator {
+        name: "jemalloc",
+        packages: &["tikv-jemallocator", "tikv-jemalloc-sys"],
+        colour: "#56b4e9",
+    },
+    Allocator { name: "mimalloc", packages: &["mimalloc", "libmimalloc-sys"], colour: "#00795a" },
+];
+
+/// The allocator that this comparison is about; the others are its peers.
+pub const SUBJECT: &str = "obmalloc";
+
+pub const PROFILES: [&str; 2] = ["release", "fat-lto"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    SmallBlocks,
+    RealProgram,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::RealProgram, Self::SmallBlocks];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SmallBlocks => "small blocks",
+            Self::RealProgram => "real programs",
+        }
+    }
+}
+
+/// The file that a workload reads before its clock starts.
+#[derive(Clone, Copy)]
+pub enum Input {
+    None,
+    Metadata,
+    Sources,
+}
+
+pub struct Workload {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub input: Input,
+    /// Repetitions for about a second, and for about a tenth to two tenths of one. A million replacements
+    /// take longer, but fewer would still show the order in which the slots were filled.
+    pub full_scale: u32,
+    pub quick_scale: u32,
+}
+
+pub const WORKLOADS: [Workload; 9] = [
+    real_program("json", Input::Metadata, 250, 40),
+    real_program("syn", Input::Sources, 6, 1),
+    real_program("index", Input::Sources, 10, 2),
+    small_blocks("trees-1", 5, 1),
+    small_blocks("trees-n", 5, 1),
+    small_blocks("larson-n", 200, 30),
+    small_blocks("pipeline", 30_000, 5_000),
+    small_blocks("pairs", 20, 3),
+    small_blocks("replace-1m", 3, 1),
+];
+
+const fn real_program(
+    name: &'static str,
+    input: Input,
+    full_scale: u32,
+    quick_scale: u32,
+) -> Workload {
+    Workload { name, kind: Kind::RealProgram, input, full_scale, quick_scale }
+}
+
+const fn small_blocks(name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
+    Workload { name, kind: Kind::SmallBlocks, input: Input::None, full_scale, quick_scale }
+}

@@ -1,0 +1,104 @@
+//! The command line.
+
+use crate::catalogue::{ALLOCATORS, Allocator, PROFILES, WORKLOADS, Workload};
+
+const FULL_ROUNDS: u32 = 5;
+const QUICK_ROUNDS: u32 = 3;
+
+pub struct Options {
+    pub quick: bool,
+    pub rounds: u32,
+    pub workloads: Vec<&'static Workload>,
+    pub allocators: Vec<&'static Allocator>,
+    pub profiles: Vec<&'static str>,
+}
+
+pub enum Command {
+    Compare(Options),
+    Help,
+    /// `cargo test` runs benches too, without the argument `--bench`, and expects them to be short.
+    Skip,
+}
+
+pub fn usage() -> String {
+    format!(
+        "\
+usage: cargo bench --bench compare -- [OPTIONS]
+
+Runs each workload under each global allocator, in a process of its own.
+
+  --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
+  --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
+  --only A,B          these workloads: {}
+  --allocators A,B    these allocators: {}
+  --profiles A,B      these cargo profiles: {}
+  --help              this text
+",
+        names(&WORKLOADS, |workload| workload.name),
+        names(&ALLOCATORS, |allocator| allocator.name),
+        names(&PROFILES, |profile| profile),
+    )
+}
+
+pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut is_bench = false;
+    let mut rounds = None;
+    let mut options = Options {
+        quick: false,
+        rounds: 0,
+        workloads: WORKLOADS.iter().collect(),
+        allocators: ALLOCATORS.iter().collect(),
+        profiles: PROFILES.to_vec(),
+    };
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let value = arguments.next().filter(|value| !value.starts_with("--"));
+            value.ok_or_else(|| format!("{argument} needs a value"))
+        };
+        match argument.as_str() {
+            "--bench" => is_bench = true,
+            "--help" | "-h" => return Ok(Command::Help),
+            "--quick" => options.quick = true,
+            "--rounds" => rounds = Some(parse_rounds(&value()?)?),
+            "--only" => options.workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
+            "--allocators" => {
+                options.allocators = choose(&value()?, &ALLOCATORS, |entry| entry.name)?;
+            }
+            "--profiles" => {
+                let chosen = choose(&value()?, &PROFILES, |entry| entry)?;
+                options.profiles = chosen.into_iter().copied().collect();
+            }
+            _ => return Err(format!("unknown argument {argument:?}")),
+        }
+    }
+    let default_rounds = if options.quick { QUICK_ROUNDS } else { FULL_ROUNDS };
+    options.rounds = rounds.unwrap_or(default_rounds);
+    Ok(if is_bench { Command::Compare(options) } else { Command::Skip })
+}
+
+fn parse_rounds(value: &str) -> Result<u32, String> {
+    match value.parse() {
+        Ok(rounds @ 1..) => Ok(rounds),
+        _ => Err(format!("{value:?} is not a number of rounds")),
+    }
+}
+
+/// The entries that `list` names, in the order of the catalogue.
+fn choose<T>(
+    list: &str,
+    catalogue: &'static [T],
+    name: fn(&T) -> &str,
+) -> Result<Vec<&'static T>, String> {
+    let wanted: Vec<&str> = list.split(',').collect();
+    let is_known = |wanted: &str| catalogue.iter().any(|entry| name(entry) == wanted);
+    if let Some(unknown) = wanted.iter().find(|wanted| !is_known(wanted)) {
+        let known = names(catalogue, name);
+        return Err(format!("unknown name {unknown:?}; there are {known}"));
+    }
+    Ok(catalogue.iter().filter(|entry| wanted.contains(&name(entry))).collect())
+}
+
+fn names<T>(catalogue: &[T], name: fn(&T) -> &str) -> String {
+    let names: Vec<&str> = catalogue.iter().map(name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,161 @@
+//! All runs, and what follows from them.
+
+use std::fmt::Write;
+
+use crate::catalogue::{ALLOCATORS, Kind, SUBJECT, Workload};
+use crate::runner::Report;
+
+pub struct Sample {
+    pub round: u32,
+    pub workload: &'static str,
+    pub allocator: &'static str,
+    pub profile: &'static str,
+    pub report: Report,
+}
+
+/// The runs of one workload under one allocator in one profile; times in seconds, memory in bytes.
+pub struct Summary {
+    pub time: f64,
+    pub fastest: f64,
+    pub slowest: f64,
+    pub peak_rss: Option<f64>,
+    pub end_rss: Option<f64>,
+}
+
+/// A quantity of which less is better.
+#[derive(Clone, Copy)]
+pub enum Metric {
+    Time,
+    PeakRss,
+}
+
+impl Metric {
+    pub fn of(self, summary: &Summary) -> Option<f64> {
+        match self {
+            Self::Time => Some(summary.time),
+            Self::PeakRss => summary.peak_rss,
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Results {
+    samples: Vec<Sample>,
+}
+
+impl Results {
+    pub fn add(&mut self, sample: Sample) {
+        self.samples.push(sample);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The allocator that ratios relate to: the subject, unless it was not run.
+    pub fn baseline(&self) -> &'static str {
+        let has_run = |allocator| self.samples.iter().any(|sample| sample.allocator == allocator);
+        let mut names = ALLOCATORS.iter().map(|allocator| allocator.name);
+        names.find(|name| has_run(*name)).unwrap_or(SUBJECT)
+    }
+
+    /// The checksum that the first run of a workload gave, and under which allocator and profile.
+    pub fn checksum(&self, workload: &str) -> Option<(u64, &'static str, &'static str)> {
+        let mut samples = self.samples.iter();
+        let first = samples.find(|sample| sample.workload == workload)?;
+        Some((first.report.checksum, first.allocator, first.profile))
+    }
+
+    pub fn summary(&self, profile: &str, allocator: &str, workload: &str) -> Option<Summary> {
+        let reports: Vec<&Report> = self
+            .samples
+            .iter()
+            .filter(|sample| {
+                sample.profile == profile
+                    && sample.allocator == allocator
+                    && sample.workload == workload
+            })
+            .map(|sample| &sample.report)
+            .collect();
+        let times = sorted(reports.iter().map(|report| report.elapsed_ns as f64 / 1e9));
+        Some(Summary {
+            time: median(&times)?,
+            fastest: *times.first()?,
+            slowest: *times.last()?,
+            peak_rss: median_bytes(reports.iter().map(|report| report.peak_rss)),
+            end_rss: median_bytes(reports.iter().map(|report| report.end_rss)),
+        })
+    }
+
+    /// How many times as much an allocator needs as the baseline does.
+    pub fn ratio(
+        &self,
+        metric: Metric,
+        profile: &str,
+        allocator: &str,
+        workload: &str,
+    ) -> Option<f64> {
+        let of = |allocator| metric.of(&self.summary(profile, allocator, workload)?);
+        Some(of(allocator)? / of(self.baseline())?)
+    }
+
+    /// The geometric mean of the ratios over the workloads of a kind; `None` if one of them is missing.
+    pub fn mean_ratio(
+        &self,
+        metric: Metric,
+        profile: &str,
+        allocator: &str,
+        workloads: &[&Workload],
+        kind: Kind,
+    ) -> Option<f64> {
+        let ratios: Vec<f64> = workloads
+            .iter()
+            .filter(|workload| workload.kind == kind)
+            .map(|workload| self.ratio(metric, profile, allocator, workload.name))
+            .collect::<Option<_>>()?;
+        let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
+        (!ratios.is_empty()).then(|| (logarithms / ratios.len() as f64).exp())
+    }
+
+    /// Every run, one a line.
+    pub fn to_csv(&self) -> String {
+        let mut csv = "round,profile,allocator,workload,elapsed_ns,operations,checksum,\
+                       peak_rss_bytes,end_rss_bytes\n"
+            .to_owned();
+        let or_empty = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
+        for sample in &self.samples {
+            let report = &sample.report;
+            writeln!(
+                csv,
+                "{},{},{},{},{},{},{},{},{}",
+                sample.round,
+                sample.profile,
+                sample.allocator,
+                sample.workload,
+                report.elapsed_ns,
+                or_empty(report.operations),
+                report.checksum,
+                or_empty(report.peak_rss),
+                or_empty(report.end_rss),
+            )
+            .expect("writing to a String does not fail");
+        }
+        csv
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + upper) / 2.0 } else { upper })
+}
+
+fn median_bytes(values: impl Iterator<Item = Option<u64>>) -> Option<f64> {
+    median(&sorted(values.flatten().map(|bytes| bytes as f64)))
+}

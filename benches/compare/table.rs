@@ -1,0 +1,76 @@
+//! One table a profile, for people.
+
+use std::fmt::Write;
+
+use crate::catalogue::Kind;
+use crate::options::Options;
+use crate::results::{Metric, Results};
+
+const NAME_WIDTH: usize = 13;
+const CELL_WIDTH: usize = 32;
+const MIB: f64 = (1 << 20) as f64;
+
+pub fn render(profile: &str, options: &Options, results: &Results) -> String {
+    let baseline = results.baseline();
+    let mut table = format!(
+        "Profile {profile}. Median time in ms (rounds: {}); ±% is half the range; ratio is time / \
+         {baseline}'s time (above 1: {baseline} is faster); peak and end are resident MiB.\n\n",
+        options.rounds
+    );
+    let mut add = |name: &str, cell: &dyn Fn(&str) -> String| {
+        let mut line = format!("{name:<NAME_WIDTH$}");
+        for allocator in &options.allocators {
+            write!(line, " |{:<CELL_WIDTH$}", cell(allocator.name))
+                .expect("writing to a String does not fail");
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    };
+    add("", &|allocator| format!(" {allocator}"));
+    add("", &|_| row("ms", "±%", "ratio", "peak", "end"));
+    for workload in &options.workloads {
+        add(workload.name, &|allocator| measured(results, profile, allocator, workload.name));
+    }
+    for kind in Kind::ALL {
+        if options.workloads.iter().any(|workload| workload.kind == kind) {
+            add(kind.name(), &|allocator| {
+                let mean =
+                    results.mean_ratio(Metric::Time, profile, allocator, &options.workloads, kind);
+                row("", "", &or_dash(mean, two_decimals), "", "")
+            });
+        }
+    }
+    table.push_str("The last lines are geometric means of the ratios.\n");
+    table
+}
+
+fn measured(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
+    let Some(summary) = results.summary(profile, allocator, workload) else {
+        return row("-", "-", "-", "-", "-");
+    };
+    let spread = (summary.slowest - summary.fastest) / summary.time / 2.0;
+    let ratio = results.ratio(Metric::Time, profile, allocator, workload);
+    row(
+        &format!("{:.1}", summary.time * 1e3),
+        &format!("{:.1}", spread * 100.0),
+        &or_dash(ratio, two_decimals),
+        &or_dash(summary.peak_rss, mib),
+        &or_dash(summary.end_rss, mib),
+    )
+}
+
+fn row(time: &str, spread: &str, ratio: &str, peak: &str, end: &str) -> String {
+    format!("{time:>7} {spread:>5} {ratio:>5} {peak:>6} {end:>5}")
+}
+
+fn or_dash(value: Option<f64>, format: fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), format)
+}
+
+fn two_decimals(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+fn mib(bytes: f64) -> String {
+    format!("{:.1}", bytes / MIB)
+}

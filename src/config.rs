@@ -31,7 +31,7 @@ pub const BLOCK_POOLS_PER_ARENA: usize = POOLS_PER_ARENA - 1;
 pub const HEADER_BYTES: usize = 64;
 
 /// Bytes of blocks that a full magazine aims at, for the classes where the block limits allow it.
-pub const MAGAZINE_BYTES: usize = 8 * 1024;
+pub const MAGAZINE_BYTES: usize = 4 * 1024;
 
 /// Fewest blocks of a full-grown magazine.
 pub const MAGAZINE_BLOCKS_MIN: i32 = 16;

@@ -78,7 +78,7 @@ fn magazines_grow_from_few_blocks_to_the_useful_number() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
     let owner = Owner::new(&heap);
-    for (bytes, most) in [(8, 128), (64, 128), (128, 64), (256, 32), (512, 16)] {
+    for (bytes, most) in [(8, 128), (64, 64), (128, 32), (256, 16), (512, 16)] {
         let class = class_of(bytes);
         let first = owner.alloc(class).expect("memory");
         assert_eq!(owner.cache.bin(class).capacity.get(), MAGAZINE_BLOCKS_FIRST);

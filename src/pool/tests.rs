@@ -155,7 +155,7 @@ fn a_run_ends_where_the_pool_does() {
             runs.push((unsafe { Pool::of(run.first()) }.index(), run.len()));
         }
         assert_eq!(runs, [(7, 3), (8, 2), (7, 1)]);
-        assert!(magazine.is_empty() && magazine.len() == 0);
+        assert_eq!((magazine.is_empty(), magazine.len()), (true, 0));
     });
 }
 

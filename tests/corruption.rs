@@ -1,0 +1,174 @@
+//! A block that is freed twice, or with the layout of another size, ends the process where the
+//! allocator notices: by an abort, with one line on stderr that says so, and never by a hang.
+//!
+//! A thread's cache takes what it is given, since the fast path tests for nothing. The pools notice,
+//! when a cache is flushed to them: at its thread's end, or when it overflows. A pool counts its
+//! blocks, so that a block freed twice is noticed for certain when the pool's others are freed, too.
+#![cfg(all(target_os = "linux", not(obmalloc_no_arenas)))]
+
+#[path = "common/child.rs"]
+mod child;
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+
+use obmalloc::Obmalloc;
+
+#[global_allocator]
+static GLOBAL: Obmalloc = Obmalloc::new();
+
+/// A layout of a size that nothing else in these processes asks for, and that eight blocks of fill a
+/// pool.
+const RARE: Layout = Layout::new::<[u64; 61]>();
+/// Another.
+const RARE_TOO: Layout = Layout::new::<[u64; 59]>();
+
+/// Blocks of a pool of either.
+const POOL: usize = 8;
+const POOL_BYTES: usize = 4096;
+
+/// More blocks than a thread's cache and the depot hold together.
+const MANY: usize = 4096;
+
+/// A block that more than one may free.
+#[derive(Clone, Copy)]
+struct Block(*mut u8);
+
+// SAFETY: only the address is passed on, to be freed.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn new(layout: Layout) -> Self {
+        // SAFETY: the layouts of this file have sizes other than zero.
+        let block = unsafe { GLOBAL.alloc(layout) };
+        assert!(!block.is_null());
+        Self(block)
+    }
+
+    /// Frees the block, rightly or wrongly: a process that does so is to find out what comes of it.
+    fn free(self, layout: Layout) {
+        // SAFETY: breaks the rule where the test wants it broken. The block's memory, to which
+        // nobody else has a claim, stays the allocator's.
+        unsafe { GLOBAL.dealloc(self.0, layout) };
+    }
+}
+
+/// All blocks of one pool.
+fn whole_pool() -> [Block; POOL] {
+    let blocks = [(); POOL].map(|()| Block::new(RARE));
+    let pool = blocks[0].0.addr() / POOL_BYTES;
+    assert!(blocks.iter().all(|block| block.0.addr() / POOL_BYTES == pool));
+    blocks
+}
+
+fn free_all(blocks: impl IntoIterator<Item = Block>) {
+    for block in blocks {
+        block.free(RARE);
+    }
+}
+
+/// Runs `wrong` in a thread that then ends, and so gives its blocks back to the pools.
+fn in_thread_that_ends(wrong: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(wrong);
+        thread.join().expect("the thread does not panic");
+    });
+}
+
+/// Runs `body` in a process of its own, which has to abort with one line of the allocator's.
+fn aborts(test: &str, body: fn()) -> String {
+    let ended = child::run(test, body);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{test}: {}\n{lines:?}", ended.status);
+    assert_eq!(lines.len(), 1, "{test}: {lines:?}");
+    assert!(lines[0].starts_with("obmalloc: "), "{test}: {lines:?}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn blocks_freed_once_with_their_layouts_are_no_corruption() {
+    child::passes("blocks_freed_once_with_their_layouts_are_no_corruption", || {
+        in_thread_that_ends(|| {
+            free_all(whole_pool());
+            let blocks: Vec<Block> = (0..MANY).map(|_| Block::new(RARE)).collect();
+            free_all(blocks);
+            Block::new(RARE_TOO).free(RARE_TOO);
+        });
+    });
+}
+
+#[test]
+fn a_block_freed_twice_in_a_row_aborts_when_the_thread_ends() {
+    aborts("a_block_freed_twice_in_a_row_aborts_when_the_thread_ends", || {
+        in_thread_that_ends(|| {
+            let blocks = whole_pool();
+            blocks[0].free(RARE);
+            free_all(blocks);
+        });
+    });
+}
+
+#[test]
+fn a_block_freed_again_later_aborts_when_the_thread_ends() {
+    aborts("a_block_freed_again_later_aborts_when_the_thread_ends", || {
+        in_thread_that_ends(|| {
+            let blocks = whole_pool();
+            free_all(blocks);
+            blocks[0].free(RARE);
+        });
+    });
+}
+
+#[test]
+fn a_block_freed_twice_aborts_when_many_others_are_freed() {
+    aborts("a_block_freed_twice_aborts_when_many_others_are_freed", || {
+        let blocks: Vec<Block> = (0..MANY).map(|_| Block::new(RARE)).collect();
+        blocks[0].free(RARE);
+        free_all(blocks);
+    });
+}
+
+#[test]
+fn a_block_freed_by_two_threads_aborts_when_the_threads_end() {
+    aborts("a_block_freed_by_two_threads_aborts_when_the_threads_end", || {
+        let [shared, others @ ..] = whole_pool();
+        in_thread_that_ends(move || shared.free(RARE));
+        in_thread_that_ends(move || shared.free(RARE));
+        in_thread_that_ends(move || free_all(others));
+    });
+}
+
+/// Where the pool's other blocks are still in use, nothing need be noticed; but the flush of a chain
+/// that leads in a circle has to end.
+#[test]
+fn a_block_freed_twice_among_blocks_in_use_does_not_hang() {
+    let ended = child::run("a_block_freed_twice_among_blocks_in_use_does_not_hang", || {
+        in_thread_that_ends(|| {
+            let [first, second, ..] = whole_pool();
+            first.free(RARE);
+            second.free(RARE);
+            first.free(RARE);
+        });
+    });
+    let noticed = ended.status.signal() == Some(libc::SIGABRT)
+        && ended.stderr.starts_with("obmalloc: ")
+        && ended.stderr.lines().count() == 1;
+    assert!(noticed || ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+}
+
+#[test]
+fn a_block_freed_with_another_layout_aborts_when_the_thread_ends() {
+    let line = aborts("a_block_freed_with_another_layout_aborts_when_the_thread_ends", || {
+        in_thread_that_ends(|| Block::new(RARE).free(RARE_TOO));
+    });
+    assert!(line.contains("block freed with the layout of another class"), "{line}");
+}
+
+#[test]
+fn blocks_freed_with_another_layout_abort_when_many_are_freed() {
+    let line = aborts("blocks_freed_with_another_layout_abort_when_many_are_freed", || {
+        (0..MANY).for_each(|_| Block::new(RARE).free(RARE_TOO));
+    });
+    assert!(line.contains("block freed with the layout of another class"), "{line}");
+}

@@ -20,4 +20,5 @@ RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps
 step bash ci/no_arenas.sh
 step bash ci/assembly.sh
 step bash ci/no_panic.sh
+step bash ci/loom.sh
 step cargo bench --bench compare -- --quick

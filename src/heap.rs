@@ -319,4 +319,6 @@ impl<P: PageSource> Heap<P> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

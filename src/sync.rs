@@ -3,54 +3,20 @@
 //! A spinning lock that yields its time slice while it waits: an allocator cannot use a mutex that
 //! may itself allocate or unwind. It is held for bounded work only, never across a call to the
 //! operating system, and no thread ever holds two of them except around `fork`.
+//!
+//! In this crate's own tests under `cfg(loom)` it is `modelled` instead: loom then runs a test with
+//! every order in which threads may get their locks. Only there: a program whose own models set that
+//! flag for all of its dependencies needs an allocator that works outside of a model.
 
-use core::ops::DerefMut;
+#[cfg(not(all(test, loom)))]
+#[path = "sync/spinning.rs"]
+mod lock;
 
-use crossbeam_utils::CachePadded;
-use spin::RelaxStrategy;
-use spin::mutex::SpinMutex;
+#[cfg(all(test, loom))]
+#[path = "sync/modelled.rs"]
+mod lock;
 
-use crate::os;
+#[cfg(test)]
+pub(crate) mod testing;
 
-/// Gives the rest of the time slice away while a lock is closed: whoever holds it may be waiting for
-/// this very core.
-struct Yield;
-
-impl RelaxStrategy for Yield {
-    #[inline]
-    fn relax() {
-        os::yield_now();
-    }
-}
-
-/// A value that one thread at a time may see, alone on its cache lines.
-pub(crate) struct Lock<T>(CachePadded<SpinMutex<T, Yield>>);
-
-impl<T> Lock<T> {
-    /// An open lock around `value`.
-    pub(crate) const fn new(value: T) -> Self {
-        Self(CachePadded::new(SpinMutex::new(value)))
-    }
-
-    /// Waits for the lock and holds it until the guard is dropped.
-    #[inline]
-    pub(crate) fn lock(&self) -> impl DerefMut<Target = T> {
-        self.0.lock()
-    }
-
-    /// Waits for the lock and leaves it closed, until [`Lock::force_unlock`] opens it.
-    pub(crate) fn lock_and_leave_closed(&self) {
-        core::mem::forget(self.0.lock());
-    }
-
-    /// Opens the lock that this thread, or in a forked child its image, left closed.
-    ///
-    /// # Safety
-    ///
-    /// - [`Lock::lock_and_leave_closed`] was called, and this is the only call since.
-    /// - No guard of this lock exists.
-    pub(crate) unsafe fn force_unlock(&self) {
-        // SAFETY: the caller owes both conditions, which are those of `SpinMutex::force_unlock`.
-        unsafe { self.0.force_unlock() }
-    }
-}
+pub(crate) use lock::Lock;

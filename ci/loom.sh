@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Shows that no order in which threads get their locks breaks the protocol of the heap: no block or
+# pool has two owners, none is lost, no memory is touched by two threads without a lock in between,
+# no thread waits for a lock while it holds one, and a fork at any moment leaves a heap in order.
+# Then breaks the protocol on purpose, in one place at a time, and shows that the models notice.
+#
+# Runs on a copy in which the headers and the links of blocks are cells that the model checker sees.
+# It changes threads where they wait for a lock; three changes that no wait forces are allowed an
+# execution, since mistakes in protocols show with one or two, and all orders would take hours.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/loom
+export CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=0 LOOM_MAX_PREEMPTIONS=3 RUST_BACKTRACE=0
+export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom"
+seconds_max=120
+copy=$target/copy
+log=$target/log
+changed=$target/changed
+# Of the debug build, optimised is only what the models spend their time in: loom.
+test_models=(cargo test --manifest-path "$copy/Cargo.toml" --quiet
+    --config 'profile.dev.package."*".opt-level = 2' --lib model)
+seen=0
+missed=0
+
+# Replaces the text of one place of a file of the copy, where sed's `$2` finds it.
+replace() {
+    sed -z "$2" "$copy/$1" >"$changed"
+    if cmp -s "$changed" "$copy/$1"; then
+        echo "loom: nothing to change in $1 with $2" >&2
+        exit 1
+    fi
+    cp "$changed" "$copy/$1"
+}
+
+# A copy of the sources whose shared memory the model checker sees.
+copy_sources() {
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    cp -r Cargo.toml Cargo.lock src benches ci README.md "$copy"
+    for file in src/pool.rs src/arena.rs; do
+        replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
+    done
+    replace src/block.rs 's/ next: Link,/ next: crate::sync::testing::Cell<Link>,/'
+    replace src/block.rs 's/(\*block.as_ptr()).next/&.get()/'
+    replace src/block.rs 's/block.write(Block { next })/(*block.as_ptr()).next.set(next)/'
+}
+
+build() {
+    "${test_models[@]}" --no-run >"$log" 2>&1 && return
+    cat "$log"
+    echo "loom: $1 does not build" >&2
+    exit 1
+}
+
+run() {
+    timeout "$seconds_max" "${test_models[@]}" -- --nocapture >"$log" 2>&1
+}
+
+# What the models say to one mistake; they must not pass, and not merely run on for ever.
+mistake() {
+    copy_sources
+    replace "$2" "$3"
+    build "the mistake '$1'"
+    local status=0
+    run || status=$?
+    # A panic's message is on the line below its place, the allocator's own on a line of its own.
+    local found
+    found=$(grep -aE -A1 -m1 'panicked at|obmalloc: ' "$log" | grep -av -m1 'panicked at' || true)
+    if [ "$status" = 0 ] || [ "$status" = 124 ] || [ -z "$found" ]; then
+        echo "loom: MISSED: $1 (status $status)"
+        missed=$((missed + 1))
+    else
+        echo "loom: found: $1: $found"
+        seen=$((seen + 1))
+    fi
+}
+
+copy_sources
+build "the heap"
+if ! run; then
+    cat "$log"
+    echo "loom: the models fail" >&2
+    exit 1
+fi
+sed -n '/executions/s/^[.]*/loom: /p' "$log"
+
+mistake 'a lock that keeps nobody out' src/sync/modelled.rs \
+    's/self.mutex.get_or_init(|| \(Box::leak([^|]*)))\))/\1/'
+mistake 'a new pool is linked before its first blocks are carved' src/heap.rs \
+    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(self[^\n]*\)\n        }/\2\n\1\nif pool.is_full() { self.class(class).lock().used.remove(pool); }/'
+mistake 'a pool that was carved to its end stays linked' src/heap.rs \
+    's/\(let range = pool.carve(class, most);\)\n        if pool.is_full() {[^}]*}/\1/'
+mistake 'an emptied pool stays linked in its class' src/heap.rs \
+    's/(false, true) => {\n *self.used.remove(pool);/(false, true) => {/'
+mistake 'a pool is given to its arena before its class unlinks it' src/heap.rs \
+    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.class(class).lock().used.remove(pool); } else { self.class(class).lock().relink(pool, was_full, \&mut empty); }/'
+mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
+    's/\(let mut heap = self.class(class).lock();\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
+mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
+    's/if end == self.start/if end > 0 || end == self.start/'
+mistake 'a depot keeps the magazine that it gives' src/heap.rs \
+    's/self.count = self.count.checked_sub(1)?;\(.*\)let place = self.magazines.get_mut(self.count)?;\n        Some(core::mem::replace(place, Magazine::EMPTY))/\1let place = self.magazines.get_mut(self.count.checked_sub(1)?)?;\nSome(unsafe { core::ptr::read(place) })/'
+mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
+    's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
+mistake 'a new arena is linked twice' src/arena.rs \
+    's/lists.insert(arena);\n        lists.take_pool()/lists.insert(arena);\nlists.insert(arena);\nlists.take_pool()/'
+mistake 'an arena is linked before its memory is purged' src/arena.rs \
+    's/\(            if unsafe { self.pages.purge.*\)\(            let mut lists = self.lists.lock();\n *lists.mapped += 1;\n *lists.insert(arena);\n\)/\2drop(lists);\n\1/'
+mistake 'a fork leaves the lock of the arenas open' src/heap.rs \
+    's/        self.arenas.lock_for_fork();\n//'
+
+rm -rf "$copy"
+echo "loom: $seen mistakes found, $missed missed"
+[ "$missed" = 0 ]

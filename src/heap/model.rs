@@ -1,0 +1,410 @@
+//! Models of the protocol at the head of `heap.rs`: some threads, a few steps each, on the real heap.
+//! Under `cfg(loom)` every order of their locks is run, and what two threads touch with no lock in
+//! between is an error; without, these are tests as others are. `ci/loom.sh` shows what they find.
+//! The crate's other tests are none of loom's: name `model` when running them under `cfg(loom)`.
+//!
+//! A class of 512 bytes has eight blocks a pool, so that pools fill and empty within a few steps.
+
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::block::Block;
+use crate::config::ARENA_BYTES;
+use crate::os::testing::TestPages;
+use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
+
+/// Pages of tests, which tell the model checker when memory changes hands.
+#[derive(Clone, Default)]
+struct ModelPages(Arc<CheckedPages>);
+
+#[derive(Default)]
+struct CheckedPages {
+    test: TestPages,
+    /// What is mapped, since the child of a fork cannot give back what it does not know of.
+    mapped: Mutex<BTreeMap<usize, Arena>>,
+}
+
+struct Arena(NonNull<u8>);
+
+// SAFETY: it is looked at by none but the last owner of all arenas.
+unsafe impl Send for Arena {}
+
+impl Drop for CheckedPages {
+    fn drop(&mut self) {
+        let mapped = core::mem::take(self.mapped.get_mut().expect("no panic before"));
+        self.test.refuses_release.store(false, Ordering::SeqCst);
+        for arena in mapped.into_values() {
+            // SAFETY: it is mapped, and the heap over these pages is no more.
+            unsafe { (&self.test).release(arena.0) };
+        }
+    }
+}
+
+fn addresses_of(arena: NonNull<u8>) -> Range<usize> {
+    let start = arena.as_ptr().addr();
+    start..start + ARENA_BYTES
+}
+
+impl PageSource for ModelPages {
+    fn map(&self) -> Option<NonNull<u8>> {
+        let arena = (&self.0.test).map()?;
+        testing::forget_accesses(addresses_of(arena));
+        let mut mapped = self.0.mapped.lock().expect("no panic before");
+        mapped.insert(arena.as_ptr().addr(), Arena(arena));
+        Some(arena)
+    }
+
+    unsafe fn release(&self, arena: NonNull<u8>) -> bool {
+        testing::write_all(addresses_of(arena));
+        let mut mapped = self.0.mapped.lock().expect("no panic before");
+        // SAFETY: the caller owes the same.
+        let released = unsafe { (&self.0.test).release(arena) };
+        assert!(!released || mapped.remove(&arena.as_ptr().addr()).is_some(), "released twice");
+        released
+    }
+
+    unsafe fn purge(&self, arena: NonNull<u8>) -> bool {
+        testing::write_all(addresses_of(arena));
+        // SAFETY: the caller owes the same.
+        unsafe { (&self.0.test).purge(arena) }
+    }
+}
+
+/// Blocks in use. Their owner has written their own address to both of their ends.
+struct Blocks(Vec<NonNull<Block>>);
+
+// SAFETY: blocks in use belong to whoever has them, in any thread.
+unsafe impl Send for Blocks {}
+
+/// The first and the last word of a block. As the block's owner writes them, the model checker sees
+/// if its ownership came from the owner before.
+fn ends_of(block: NonNull<Block>, class: SizeClass) -> [&'static Cell<usize>; 2] {
+    // SAFETY: the last word lies in the block.
+    let last = unsafe { block.byte_add(class.bytes() - size_of::<usize>()) };
+    // SAFETY: models keep arenas mapped as long as they have blocks of them, and a word has no
+    // invalid values.
+    [block, last].map(|word| unsafe { word.cast().as_ref() })
+}
+
+/// A heap, and who has what of it.
+#[derive(Clone)]
+struct Model {
+    heap: Arc<Heap<ModelPages>>,
+    pages: ModelPages,
+    /// Where blocks in use begin and end. The model checker does not see this lock, so that it puts
+    /// no order between threads.
+    used: Arc<Mutex<BTreeMap<usize, usize>>>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let pages = ModelPages::default();
+        let heap = Arc::new(Heap::new(pages.clone()));
+        Self { heap, pages, used: Arc::default() }
+    }
+
+    /// Notes blocks as in use; that none of them was is the heap's first duty.
+    fn own(&self, class: SizeClass, blocks: Vec<NonNull<Block>>) -> Blocks {
+        let mut used = self.used.lock().expect("no panic before");
+        for block in &blocks {
+            let (start, end) = (block.as_ptr().addr(), block.as_ptr().addr() + class.bytes());
+            let below = used.range(..end).next_back();
+            assert!(
+                below.is_none_or(|(_, below_end)| *below_end <= start),
+                "a block of two owners"
+            );
+            used.insert(start, end);
+            ends_of(*block, class).into_iter().for_each(|word| word.set(start));
+        }
+        Blocks(blocks)
+    }
+
+    /// The blocks as a magazine, not in use any more.
+    fn disown(&self, class: SizeClass, blocks: Blocks) -> Magazine {
+        let mut used = self.used.lock().expect("no panic before");
+        let mut magazine = Magazine::EMPTY;
+        for block in blocks.0.into_iter().rev() {
+            let start = block.as_ptr().addr();
+            assert!(used.remove(&start).is_some());
+            assert_eq!(ends_of(block, class).map(|word| word.get()), [start; 2], "overwritten");
+            // SAFETY: the block was in use, and its owner gives it up.
+            unsafe { magazine.push(block) };
+        }
+        magazine
+    }
+
+    /// At most `most` blocks of a range.
+    fn carve(&self, class: SizeClass, range: &mut FreshRange, most: u32) -> Blocks {
+        let blocks: Vec<_> =
+            (0..most).map_while(|_| range.carve(class)).map(NonNull::cast).collect();
+        if range.is_zeroed() {
+            let ends = blocks.iter().flat_map(|block| ends_of(*block, class));
+            ends.for_each(|word| assert_eq!(word.get(), 0, "not zero"));
+        }
+        self.own(class, blocks)
+    }
+
+    /// At most `most` blocks of what a refill brings, and all of a magazine.
+    fn refill(&self, class: SizeClass, most: u32) -> Blocks {
+        match self.heap.refill(class, most).expect("memory") {
+            Supply::Fresh(mut range) => self.carve(class, &mut range, most),
+            Supply::Magazine(mut magazine) => {
+                assert!(magazine.is_valid() && !magazine.is_empty());
+                let pop = || magazine.pop_run(|_, _| false).map(|run| run.first());
+                self.own(class, core::iter::from_fn(pop).collect())
+            }
+        }
+    }
+
+    fn flush(&self, class: SizeClass, blocks: Blocks) {
+        let magazine = self.disown(class, blocks);
+        // SAFETY: models flush what this heap gave them for this class.
+        unsafe { self.heap.flush(class, magazine) };
+    }
+
+    fn give_back(&self, class: SizeClass, blocks: Blocks) {
+        let magazine = self.disown(class, blocks);
+        // SAFETY: models give back what this heap gave them for this class.
+        unsafe { self.heap.give_back(class, magazine) };
+    }
+
+    /// A class's magazines and its first used pool are in order.
+    fn assert_is_valid(&self, class: SizeClass) {
+        let class = self.heap.class(class).lock();
+        let mut magazines = class.depot.magazines.iter().enumerate();
+        let in_order = |(place, magazine): (usize, &Magazine)| {
+            magazine.is_valid() && magazine.is_empty() == (place >= class.depot.count)
+        };
+        assert!(magazines.all(in_order), "depot in disorder");
+        assert!(class.used.first().is_none_or(|pool| pool.is_valid() && !pool.is_full()));
+    }
+
+    /// With no block in use any more, and no thread left, all memory goes back to the system.
+    fn assert_all_is_back(&self) {
+        assert!(self.used.lock().expect("no panic before").is_empty());
+        for class in [one_class(), other_class()] {
+            self.assert_is_valid(class);
+            self.heap.empty_depot(class);
+        }
+        self.heap.release_empty_arenas();
+        assert_eq!(self.pages.0.test.live(), 0, "memory is lost");
+    }
+}
+
+/// Eight blocks a pool.
+fn one_class() -> SizeClass {
+    SizeClass::all().last().expect("classes")
+}
+
+/// As many, in other places, so that a pool of two classes shows.
+fn other_class() -> SizeClass {
+    SizeClass::all().nth(CLASS_COUNT - 2).expect("classes")
+}
+
+fn join(thread: Spawned<()>) {
+    assert!(thread.join().is_some(), "without a fork no thread vanishes");
+}
+
+#[test]
+fn magazines_change_hands_through_the_depot() {
+    explore("depot", || {
+        let (model, class) = (Model::new(), one_class());
+        let magazines = [model.refill(class, 8), model.refill(class, 8)];
+        magazines.into_iter().for_each(|blocks| model.flush(class, blocks));
+        let threads = [3, 5].map(|most| {
+            let model = model.clone();
+            spawn(move || {
+                let whole = model.refill(class, 8);
+                let part = model.refill(class, most);
+                model.flush(class, whole);
+                model.flush(class, part);
+            })
+        });
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn what_finds_no_place_in_a_depot_goes_to_the_pools() {
+    explore("full depot", || {
+        let (model, class) = (Model::new(), one_class());
+        let blocks = [8, 4].map(|most| model.refill(class, most));
+        let alone: Vec<Blocks> = (1..DEPOT_MAGAZINES).map(|_| model.refill(class, 1)).collect();
+        alone.into_iter().for_each(|block| model.flush(class, block));
+        // One place is left, and the second flush from now finds that two magazines were of no use.
+        model.heap.class(class).lock().depot.flushes = DEPOT_LOOK_FLUSHES - 2;
+        model.heap.class(class).lock().depot.least = 2;
+        let threads = blocks.map(|blocks| {
+            let model = model.clone();
+            spawn(move || model.flush(class, blocks))
+        });
+        let blocks = model.refill(class, 8);
+        model.give_back(class, blocks);
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn a_one_way_phase_empties_the_depot_while_others_fill_it() {
+    explore("one way", || {
+        let (model, class) = (Model::new(), one_class());
+        let blocks = [8, 4, 2].map(|most| model.refill(class, most));
+        let kept = model.refill(class, 1);
+        model.flush(class, kept);
+        model.heap.class(class).lock().flushes_since_refill = ONE_WAY_FLUSHES - 1;
+        let threads = blocks.map(|blocks| {
+            let model = model.clone();
+            spawn(move || model.flush(class, blocks))
+        });
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn an_emptied_pool_goes_to_its_arena_once() {
+    explore("emptied pool", || {
+        let model = Model::new();
+        // The two halves of one pool come back from two threads.
+        let halves = [4, 4].map(|most| model.refill(one_class(), most));
+        let threads = halves.map(|half| {
+            let model = model.clone();
+            spawn(move || {
+                model.give_back(one_class(), half);
+                let blocks = model.refill(one_class(), 2);
+                model.give_back(one_class(), blocks);
+            })
+        });
+        let blocks = model.refill(other_class(), 8);
+        model.give_back(other_class(), blocks);
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn a_new_pool_is_seen_by_others_once_its_first_blocks_are_carved() {
+    explore("new pool", || {
+        let (model, class) = (Model::new(), one_class());
+        let threads = [3, 5].map(|most| {
+            let model = model.clone();
+            spawn(move || {
+                let blocks = [model.refill(class, most), model.refill(class, most)];
+                blocks.into_iter().for_each(|blocks| model.give_back(class, blocks));
+            })
+        });
+        let blocks = model.refill(class, 8);
+        threads.into_iter().for_each(join);
+        model.give_back(class, blocks);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn a_thread_ends_while_others_free_its_blocks_and_carve_behind_them() {
+    explore("remote free", || {
+        let (model, class) = (Model::new(), one_class());
+        let Some(Supply::Fresh(mut range)) = model.heap.refill(class, 5) else {
+            panic!("a heap without memory has only virgin blocks")
+        };
+        let carved = model.carve(class, &mut range, 2);
+        let threads = [
+            spawn({
+                let model = model.clone();
+                move || model.give_back(class, carved)
+            }),
+            spawn({
+                let model = model.clone();
+                move || {
+                    let blocks = [model.refill(class, 2), model.refill(class, 2)];
+                    blocks.into_iter().for_each(|blocks| model.give_back(class, blocks));
+                }
+            }),
+        ];
+        // SAFETY: the range came from this class of this heap.
+        unsafe { model.heap.give_back_fresh(class, range) };
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn an_arena_leaves_while_others_want_its_pools() {
+    for refuses in [false, true] {
+        explore(if refuses { "purge" } else { "release" }, move || {
+            let (model, class) = (Model::new(), one_class());
+            model.pages.0.test.refuses_release.store(refuses, Ordering::SeqCst);
+            let blocks = model.refill(class, 8);
+            let threads = [
+                spawn({
+                    let model = model.clone();
+                    move || {
+                        model.give_back(class, blocks);
+                        model.heap.release_empty_arenas();
+                    }
+                }),
+                spawn({
+                    let model = model.clone();
+                    move || {
+                        let blocks = model.refill(other_class(), 8);
+                        model.give_back(other_class(), blocks);
+                        model.heap.release_empty_arenas();
+                    }
+                }),
+            ];
+            threads.into_iter().for_each(join);
+            model.pages.0.test.refuses_release.store(false, Ordering::SeqCst);
+            model.assert_all_is_back();
+        });
+    }
+}
+
+/// A thread forks at any moment of another's way through the heap.
+fn explore_fork(name: &str, goes_on: fn(&Model)) {
+    explore(name, move || {
+        let model = Model::new();
+        let kept = [8, 3].map(|most| model.refill(one_class(), most));
+        let returned = model.refill(other_class(), 8);
+        let other_thread = spawn({
+            let model = model.clone();
+            move || {
+                // Ways through all locks: pools to their arenas, and from there to a class.
+                model.give_back(other_class(), returned);
+                let blocks = [model.refill(one_class(), 8), model.refill(one_class(), 4)];
+                blocks.into_iter().for_each(|blocks| model.flush(one_class(), blocks));
+            }
+        });
+        model.heap.lock_for_fork();
+        testing::assert_locks_held(CLASS_COUNT + 1);
+        goes_on(&model);
+        // SAFETY: locked above, by this thread.
+        unsafe { model.heap.unlock_after_fork() };
+        for class in [one_class(), other_class()] {
+            model.assert_is_valid(class);
+            let blocks = [model.refill(class, 8), model.refill(class, 3)];
+            blocks.into_iter().for_each(|blocks| model.give_back(class, blocks));
+        }
+        kept.into_iter().for_each(|blocks| model.flush(one_class(), blocks));
+        if other_thread.join().is_some() {
+            model.assert_all_is_back();
+        }
+        model.heap.empty_depots();
+        model.heap.release_empty_arenas();
+    });
+}
+
+#[test]
+fn a_parent_loses_nothing_by_a_fork() {
+    explore_fork("fork, parent", |_| ());
+}
+
+#[test]
+fn a_child_finds_the_heap_in_order_without_the_threads_that_its_parent_had() {
+    explore_fork("fork, child", |_| testing::become_the_child());
+}

@@ -1,0 +1,52 @@
+//! The lock of every build but the model's.
+
+use core::ops::DerefMut;
+
+use crossbeam_utils::CachePadded;
+use spin::RelaxStrategy;
+use spin::mutex::SpinMutex;
+
+use crate::os;
+
+/// Gives the rest of the time slice away while a lock is closed: whoever holds it may be waiting for
+/// this very core.
+struct Yield;
+
+impl RelaxStrategy for Yield {
+    #[inline]
+    fn relax() {
+        os::yield_now();
+    }
+}
+
+/// A value that one thread at a time may see, alone on its cache lines.
+pub(crate) struct Lock<T>(CachePadded<SpinMutex<T, Yield>>);
+
+impl<T> Lock<T> {
+    /// An open lock around `value`.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(CachePadded::new(SpinMutex::new(value)))
+    }
+
+    /// Waits for the lock and holds it until the guard is dropped.
+    #[inline]
+    pub(crate) fn lock(&self) -> impl DerefMut<Target = T> {
+        self.0.lock()
+    }
+
+    /// Waits for the lock and leaves it closed, until [`Lock::force_unlock`] opens it.
+    pub(crate) fn lock_and_leave_closed(&self) {
+        core::mem::forget(self.0.lock());
+    }
+
+    /// Opens the lock that this thread, or in a forked child its image, left closed.
+    ///
+    /// # Safety
+    ///
+    /// - [`Lock::lock_and_leave_closed`] was called, and this is the only call since.
+    /// - No guard of this lock exists.
+    pub(crate) unsafe fn force_unlock(&self) {
+        // SAFETY: the caller owes both conditions, which are those of `SpinMutex::force_unlock`.
+        unsafe { self.0.force_unlock() }
+    }
+}

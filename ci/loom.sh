@@ -88,15 +88,15 @@ sed -n '/executions/s/^[.]*/loom: /p' "$log"
 mistake 'a lock that keeps nobody out' src/sync/modelled.rs \
     's/self.mutex.get_or_init(|| \(Box::leak([^|]*)))\))/\1/'
 mistake 'a new pool is linked before its first blocks are carved' src/heap.rs \
-    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(self[^\n]*\)\n        }/\2\n\1\nif pool.is_full() { self.class(class).lock().used.remove(pool); }/'
+    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(self[^\n]*\)\n        }/\2\n\1\nif pool.is_full() { self.class(shard, class).lock().used.remove(pool); }/'
 mistake 'a pool that was carved to its end stays linked' src/heap.rs \
     's/\(let range = pool.carve(class, most);\)\n        if pool.is_full() {[^}]*}/\1/'
 mistake 'an emptied pool stays linked in its class' src/heap.rs \
     's/(false, true) => {\n *self.used.remove(pool);/(false, true) => {/'
 mistake 'a pool is given to its arena before its class unlinks it' src/heap.rs \
-    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.class(class).lock().used.remove(pool); } else { self.class(class).lock().relink(pool, was_full, \&mut empty); }/'
+    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.class(pool.shard(), class).lock().used.remove(pool); } else { self.class(pool.shard(), class).lock().relink(pool, was_full, \&mut empty); }/'
 mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
-    's/\(let mut heap = self.class(class).lock();\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
+    's/\(let mut heap = self.class(pool.shard(), class).lock();\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
     's/if end == self.start/if end > 0 || end == self.start/'
 mistake 'a depot keeps the magazine that it gives' src/heap.rs \

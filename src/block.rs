@@ -81,6 +81,11 @@ impl Magazine {
         self.len
     }
 
+    /// The block in front, still the magazine's.
+    pub(crate) fn first(&self) -> Link {
+        self.head
+    }
+
     /// Puts a block in front.
     ///
     /// # Safety

@@ -22,7 +22,7 @@ use crate::config::{
 };
 use crate::heap::{Direction, Heap, Supply};
 use crate::os::{PageSource, debug_check};
-use crate::pool::FreshRange;
+use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
 
 /// The loaded magazine of one class; all that a fast path touches.
@@ -76,6 +76,8 @@ pub(crate) struct ThreadCache {
     bins: [Bin; CLASS_COUNT],
     reserves: [Reserve; CLASS_COUNT],
     keeping: Cell<Keeping>,
+    /// The shard of the heap that refills it.
+    shard: Cell<Shard>,
 }
 
 impl ThreadCache {
@@ -88,6 +90,7 @@ impl ThreadCache {
                 Reserve { spare: Cell::new(Magazine::EMPTY), fresh: Cell::new(FreshRange::EMPTY) }
             }; CLASS_COUNT],
             keeping: Cell::new(Keeping::NotYet),
+            shard: Cell::new(Shard::FIRST),
         }
     }
 
@@ -141,8 +144,9 @@ impl ThreadCache {
     }
 
     /// The thread's end has been made to call [`ThreadCache::flush_for_good`].
-    pub(crate) fn keep_until_exit(&self) {
+    pub(crate) fn keep_until_exit<P: PageSource>(&self, heap: &Heap<P>, cores: usize) {
         self.keeping.set(Keeping::UntilExit);
+        self.shard.set(heap.join(cores));
     }
 
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
@@ -179,7 +183,7 @@ impl ThreadCache {
     /// Gets blocks for a class of which the thread has none; `false` if there is no more memory.
     pub(crate) fn refill<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) -> bool {
         let most = if self.keeping.get() == Keeping::UntilExit { self.grow(class) } else { 1 };
-        match heap.refill(class, most) {
+        match heap.refill(self.shard.get(), class, most) {
             Some(Supply::Magazine(magazine)) => self.reserve(class).spare.set(magazine),
             Some(Supply::Fresh(range)) => self.reserve(class).fresh.set(range),
             None => return false,
@@ -275,6 +279,7 @@ impl ThreadCache {
         unsafe { heap.give_back(class, loaded) };
         // SAFETY: as above.
         unsafe { heap.give_back_fresh(class, fresh) };
+        heap.give_back_unused(self.shard.get(), class);
     }
 
     /// Gives everything back to the heap.
@@ -287,7 +292,9 @@ impl ThreadCache {
     /// Gives everything back to the heap, for the thread is about to end. The cache still serves,
     /// one block at a time, and keeps none.
     pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>) {
-        self.keeping.set(Keeping::NoMore);
+        if self.keeping.replace(Keeping::NoMore) == Keeping::UntilExit {
+            heap.leave(self.shard.get());
+        }
         self.flush(heap);
     }
 

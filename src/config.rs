@@ -47,6 +47,13 @@ pub const MAGAZINE_BLOCKS_FIRST: i32 = 8;
 /// be touched anyway.
 pub const FRESH_BATCH_BLOCKS: u32 = 32;
 
+/// Shards of the heap. Threads are spread over them, so that as many can work without meeting; more
+/// would leave more pools half used.
+pub const SHARD_COUNT: usize = 8;
+
+/// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time.
+pub const GIVE_RUNS_MAX: usize = 16;
+
 /// Full magazines that the depot of one class holds at most.
 pub const DEPOT_MAGAZINES: usize = 16;
 

@@ -1,5 +1,9 @@
-//! The heap: what all threads share. For each class a depot of magazines and the used pools, behind
-//! one lock; and the arenas behind another.
+//! The heap: what all threads share. It has shards, and each of them for each class a depot of
+//! magazines and the used pools, behind one lock; the arenas are behind another.
+//!
+//! Shards keep threads apart: each thread refills from the one that it joined, and a block goes back
+//! to the one that its pool belongs to, whoever frees it. So threads that free what they allocated
+//! neither meet at a lock nor share cache lines, and what a consumer frees finds its producer.
 //!
 //! Protocol. No function holds two locks at once, so there is no order to keep and no deadlock: a
 //! pool on its way between a class and an arena belongs to the thread that moves it. Whatever a
@@ -8,13 +12,17 @@
 //! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
 //! free chain of its pool.
 
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
 use crate::arena::Arenas;
-use crate::block::{Chain, Magazine};
+use crate::block::{Block, Chain, Magazine};
 use crate::config::{
-    CLASS_COUNT, DEPOT_LOOK_FLUSHES, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX,
+    CLASS_COUNT, DEPOT_LOOK_FLUSHES, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
+    REFILL_POOLS_MAX, SHARD_COUNT,
 };
 use crate::os::{PageSource, debug_check};
-use crate::pool::{FreshRange, Pool, PoolList, pop_run};
+use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 
@@ -132,21 +140,19 @@ impl ClassHeap {
         Some(Supply::Fresh(range))
     }
 
-    /// Gives blocks back to their pools. Those that become empty are unlinked and put on `empty`.
+    /// Gives a run of blocks back to their pool. If that becomes empty, it is unlinked and put on
+    /// `empty`.
     ///
     /// # Safety
     ///
-    /// - The blocks came from this class of this heap.
-    unsafe fn give(&mut self, class: SizeClass, mut magazine: Magazine, empty: &mut PoolList) {
-        debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
-        while let Some(run) = pop_run(&mut magazine) {
-            // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
-            let pool = unsafe { Pool::of(run.first()) };
-            let was_full = pool.is_full();
-            // SAFETY: the run lies in this pool, and came out of the magazine that owned it.
-            unsafe { pool.give(class, run) };
-            self.relink(pool, was_full, empty);
-        }
+    /// - The run lies in one pool of this shard and class.
+    unsafe fn give(&mut self, class: SizeClass, run: Chain, empty: &mut PoolList) {
+        // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
+        let pool = unsafe { Pool::of(run.first()) };
+        let was_full = pool.is_full();
+        // SAFETY: the caller owes that the run lies in this pool.
+        unsafe { pool.give(class, run) };
+        self.relink(pool, was_full, empty);
     }
 
     /// Puts a pool that got blocks back where its state belongs.
@@ -167,58 +173,106 @@ impl ClassHeap {
 
 /// The shared heap, over a source of pages. A value, so that there could be several.
 pub(crate) struct Heap<P> {
-    classes: [Lock<ClassHeap>; CLASS_COUNT],
+    shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
+    /// Threads that have joined each shard and not left.
+    threads: [AtomicU32; SHARD_COUNT],
+    /// So many shards, the first ones, have ever been joined.
+    shards_joined: AtomicUsize,
     arenas: Arenas<P>,
+}
+
+/// The shard that a block's pool belongs to.
+///
+/// # Safety
+///
+/// - The block came from a heap, and the caller owns it.
+unsafe fn shard_of(block: NonNull<Block>) -> Shard {
+    // SAFETY: the caller owes the block, so it lies in a mapped arena, in a pool with a live block.
+    unsafe { Pool::of(block) }.shard()
 }
 
 impl<P: PageSource> Heap<P> {
     /// A heap without memory.
     pub(crate) const fn new(pages: P) -> Self {
         Self {
-            classes: [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT],
+            shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
+            threads: [const { AtomicU32::new(0) }; SHARD_COUNT],
+            shards_joined: AtomicUsize::new(0),
             arenas: Arenas::new(pages),
         }
     }
 
-    fn class(&self, class: SizeClass) -> &Lock<ClassHeap> {
-        // A class's index is below CLASS_COUNT, so the remainder changes nothing but the proof.
-        &self.classes[class.index() % CLASS_COUNT]
+    fn class(&self, shard: Shard, class: SizeClass) -> &Lock<ClassHeap> {
+        // Both indices are in range, so the remainders change nothing but the proof.
+        &self.shards[shard.index() % SHARD_COUNT][class.index() % CLASS_COUNT]
     }
 
-    /// Blocks of a class: the depot's top magazine, else at most `most` from the pools; `None` if
-    /// there is no more memory.
-    pub(crate) fn refill(&self, class: SizeClass, most: u32) -> Option<Supply> {
-        let mut heap = self.class(class).lock();
+    /// The shard with the fewest threads, which the caller's thread is now one of. No more shards
+    /// are used than `cores` threads that can meet at a lock.
+    pub(crate) fn join(&self, cores: usize) -> Shard {
+        // Relaxed, here and below: the numbers spread the load, and guard nothing.
+        let threads_of = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed);
+        let shard = Shard::all().take(cores).min_by_key(threads_of).unwrap_or(Shard::FIRST);
+        self.threads_in(shard).fetch_add(1, Ordering::Relaxed);
+        self.shards_joined.fetch_max(shard.index() + 1, Ordering::Relaxed);
+        shard
+    }
+
+    /// The caller's thread is no longer one of `shard`, which it joined.
+    pub(crate) fn leave(&self, shard: Shard) {
+        self.threads_in(shard).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn threads_in(&self, shard: Shard) -> &AtomicU32 {
+        &self.threads[shard.index() % SHARD_COUNT]
+    }
+
+    /// Blocks of a class: the top magazine of the shard's depot, else at most `most` from its pools,
+    /// else the same of a shard that no thread is left to use, else from a new pool, else of any
+    /// shard; `None` if there is no more memory.
+    pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
+        let refill_from = |shard| self.refill_from_shard(shard, class, most);
+        let is_left = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed) == 0;
+        // Relaxed: what a shard joined this moment has is no loss.
+        let joined = || Shard::all().take(self.shards_joined.load(Ordering::Relaxed));
+        refill_from(shard)
+            .or_else(|| joined().filter(is_left).find_map(refill_from))
+            .or_else(|| self.refill_from_arena(shard, class, most))
+            .or_else(|| joined().find_map(refill_from))
+    }
+
+    fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
+        let mut heap = self.class(shard, class).lock();
         heap.flushes_since_refill = 0;
-        if let Some(magazine) = heap.depot.pop() {
-            return Some(Supply::Magazine(magazine));
+        match heap.depot.pop() {
+            Some(magazine) => Some(Supply::Magazine(magazine)),
+            None => heap.gather(class, most),
         }
-        if let Some(supply) = heap.gather(class, most) {
-            return Some(supply);
-        }
-        drop(heap);
-        self.refill_from_arena(class, most)
     }
 
     /// At most `most` virgin blocks of a pool that no class has.
-    fn refill_from_arena(&self, class: SizeClass, most: u32) -> Option<Supply> {
+    fn refill_from_arena(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         let (pool, zeroed) = self.arenas.take_pool()?;
-        pool.init(class, zeroed);
+        pool.init(shard, class, zeroed);
         // The pool is this thread's until it is linked, and none of its blocks is out before.
         let range = pool.carve(class, most);
         if !pool.is_full() {
-            self.class(class).lock().used.push(pool);
+            self.class(shard, class).lock().used.push(pool);
         }
         Some(Supply::Fresh(range))
     }
 
-    /// Takes a full magazine: for the depot, or for the pools where that is full or not worth it.
+    /// Takes a full magazine: for the depot of the shard that its first block came from, where it
+    /// will be asked for, or for the pools where that depot is full or not worth it.
     ///
     /// # Safety
     ///
     /// - The blocks came from this class of this heap.
     pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
-        let mut heap = self.class(class).lock();
+        let Some(first) = magazine.first() else { return Direction::BothWays };
+        // SAFETY: the caller owes where the block came from.
+        let home = unsafe { shard_of(first) };
+        let mut heap = self.class(home, class).lock();
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
         let unwanted = if one_way {
@@ -232,31 +286,60 @@ impl<P: PageSource> Heap<P> {
             unsafe { self.give_back(class, magazine) };
         }
         if one_way {
-            self.empty_depot(class);
+            self.empty_depot(home, class);
             return Direction::OneWay;
         }
         Direction::BothWays
     }
 
-    /// Gives blocks back to their pools, and those of a magazine that the depot has for nothing.
+    /// Gives blocks back to their pools.
     ///
     /// # Safety
     ///
     /// - The blocks came from this class of this heap.
-    pub(crate) unsafe fn give_back(&self, class: SizeClass, magazine: Magazine) {
-        if magazine.is_empty() {
-            return;
+    pub(crate) unsafe fn give_back(&self, class: SizeClass, mut magazine: Magazine) {
+        debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
+        while let Some(first) = magazine.first() {
+            // SAFETY: the caller owes where the block came from.
+            let shard = unsafe { shard_of(first) };
+            // SAFETY: as above.
+            unsafe { self.give_runs(shard, class, &mut magazine) };
+        }
+    }
+
+    /// Gives the blocks in front that came from `shard` back to their pools, not more than some runs.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    unsafe fn give_runs(&self, shard: Shard, class: SizeClass, magazine: &mut Magazine) {
+        // Walking the blocks is most of the work, and needs no lock.
+        let mut runs = [const { None }; GIVE_RUNS_MAX];
+        for run in &mut runs {
+            let Some(first) = magazine.first() else { break };
+            // SAFETY: the caller owes where the block came from.
+            if unsafe { shard_of(first) } != shard {
+                break;
+            }
+            *run = pop_run(magazine);
         }
         let mut empty = PoolList::EMPTY;
-        let mut heap = self.class(class).lock();
-        // SAFETY: the caller owes where the blocks came from.
-        unsafe { heap.give(class, magazine, &mut empty) };
-        if let Some(unused) = heap.depot.pop_unused() {
-            // SAFETY: what the depot holds came through `flush`.
-            unsafe { heap.give(class, unused, &mut empty) };
+        let mut heap = self.class(shard, class).lock();
+        for run in runs.into_iter().flatten() {
+            // SAFETY: one pool's run, from this shard; the caller owes the class.
+            unsafe { heap.give(class, run, &mut empty) };
         }
         drop(heap);
         self.arenas.give_pools(empty);
+    }
+
+    /// Gives a magazine back that the depot of `shard` has for nothing, if there is one.
+    pub(crate) fn give_back_unused(&self, shard: Shard, class: SizeClass) {
+        let unused = self.class(shard, class).lock().depot.pop_unused();
+        if let Some(magazine) = unused {
+            // SAFETY: what the depot holds came through `flush`.
+            unsafe { self.give_back(class, magazine) };
+        }
     }
 
     /// Gives back what is left of a range of virgin blocks.
@@ -267,7 +350,7 @@ impl<P: PageSource> Heap<P> {
     pub(crate) unsafe fn give_back_fresh(&self, class: SizeClass, range: FreshRange) {
         let Some(pool) = range.pool() else { return };
         let mut empty = PoolList::EMPTY;
-        let mut heap = self.class(class).lock();
+        let mut heap = self.class(pool.shard(), class).lock();
         let was_full = pool.is_full();
         // SAFETY: the range lies in this pool, and the caller gives it up.
         unsafe { pool.uncarve(class, range) };
@@ -278,12 +361,14 @@ impl<P: PageSource> Heap<P> {
 
     /// Empties all depots, so that pools which only they kept from being empty can serve any class.
     pub(crate) fn empty_depots(&self) {
-        SizeClass::all().for_each(|class| self.empty_depot(class));
+        for shard in Shard::all() {
+            SizeClass::all().for_each(|class| self.empty_depot(shard, class));
+        }
     }
 
     /// Empties a depot, one magazine at a time so that nobody waits long.
-    fn empty_depot(&self, class: SizeClass) {
-        let pop = || self.class(class).lock().depot.pop();
+    fn empty_depot(&self, shard: Shard, class: SizeClass) {
+        let pop = || self.class(shard, class).lock().depot.pop();
         while let Some(magazine) = pop() {
             // SAFETY: what the depot holds came through `flush`.
             unsafe { self.give_back(class, magazine) };
@@ -297,7 +382,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Closes all locks, so that a `fork` finds no protected value half changed.
     pub(crate) fn lock_for_fork(&self) {
-        for class in &self.classes {
+        for class in self.shards.as_flattened() {
             class.lock_and_leave_closed();
         }
         self.arenas.lock_for_fork();
@@ -311,7 +396,7 @@ impl<P: PageSource> Heap<P> {
     pub(crate) unsafe fn unlock_after_fork(&self) {
         // SAFETY: the caller owes the call before.
         unsafe { self.arenas.unlock_after_fork() };
-        for class in &self.classes {
+        for class in self.shards.as_flattened() {
             // SAFETY: the caller owes the call before.
             unsafe { class.force_unlock() };
         }

@@ -1,7 +1,7 @@
 //! What the allocator asks of an operating system; the only files with `cfg(target)`.
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
-//! [`ThreadExit`], [`at_fork`], [`yield_now`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS,
+//! [`ThreadExit`], [`at_fork`], [`cores`], [`yield_now`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS,
 //! FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request passes to the system allocator.
 
 use core::ptr::NonNull;
@@ -37,7 +37,7 @@ mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use system::{HAS_ARENAS, SystemPages, ThreadExit, at_fork, yield_now};
+pub(crate) use system::{HAS_ARENAS, SystemPages, ThreadExit, at_fork, cores, yield_now};
 
 /// Where arenas come from and go to. Any thread may call it at any time.
 pub(crate) trait PageSource {

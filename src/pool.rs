@@ -20,10 +20,30 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use static_assertions::const_assert;
+
 use crate::block::{Block, Chain, Link, Magazine, address_of, next_of};
-use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES};
+use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES, SHARD_COUNT};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
+
+/// A part of the heap, by its index; a pool belongs to one as long as it is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard(u8);
+
+impl Shard {
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// All shards, in their order.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..SHARD_COUNT as u8).map(Self)
+    }
+
+    /// Its place in an array with an entry for each shard.
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// What is known of a pool.
 ///
@@ -50,8 +70,11 @@ struct Header {
     class: Cell<Option<SizeClass>>,
     /// Whether the blocks that were never carved are known to be zero.
     zeroed: Cell<bool>,
+    /// Does not change while any block is live, so that the owner of one may read it without a lock.
+    shard: Cell<Shard>,
 }
 
+const_assert!(SHARD_COUNT > 0 && SHARD_COUNT <= 1 << u8::BITS);
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Header>() == HEADER_BYTES);
 
 /// A pool, by its header. Valid as long as its arena is mapped.
@@ -114,14 +137,21 @@ impl Pool {
         unsafe { self.arena().add(self.index() * POOL_BYTES) }
     }
 
-    /// Makes an empty pool one of `class`, all of it virgin; `zeroed` says that it reads as zero.
-    pub(crate) fn init(self, class: SizeClass, zeroed: bool) {
+    /// Makes an empty pool one of `class` in `shard`, all of it virgin; `zeroed` says that it reads as
+    /// zero.
+    pub(crate) fn init(self, shard: Shard, class: SizeClass, zeroed: bool) {
         let header = self.header();
         header.free.set(None);
         header.free_count.set(0);
         header.carved.set(0);
         header.class.set(Some(class));
         header.zeroed.set(zeroed);
+        header.shard.set(shard);
+    }
+
+    /// The shard it belongs to. Whoever owns one of its live blocks may ask, too.
+    pub(crate) fn shard(self) -> Shard {
+        self.header().shard.get()
     }
 
     fn capacity(self) -> u32 {

@@ -8,7 +8,7 @@
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::cache::{Keeping, ThreadCache};
 use crate::heap::Heap;
@@ -17,6 +17,7 @@ use crate::size_class::SizeClass;
 
 static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
 static EXIT: ThreadExit = ThreadExit::new(flush_at_exit);
+static CORES: AtomicUsize = AtomicUsize::new(0);
 static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -133,8 +134,20 @@ fn prepare(cache: &ThreadCache) {
         FORK_IS_HANDLED.store(false, Ordering::Relaxed);
     }
     if EXIT.arm() {
-        cache.keep_until_exit();
+        cache.keep_until_exit(&HEAP, cores());
     }
+}
+
+/// Processors that the process may use, asked for once.
+fn cores() -> usize {
+    // Relaxed: a plain number, the same whoever asks.
+    let known = CORES.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let asked = os::cores().max(1);
+    CORES.store(asked, Ordering::Relaxed);
+    asked
 }
 
 unsafe extern "C" fn flush_at_exit(value: *mut c_void) {

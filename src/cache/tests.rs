@@ -13,7 +13,7 @@ struct Owner<'a> {
 impl<'a> Owner<'a> {
     fn new(heap: &'a Heap<&'a TestPages>) -> Self {
         let cache = ThreadCache::new();
-        cache.keep_until_exit();
+        cache.keep_until_exit(heap, 1);
         Self { cache, heap }
     }
 

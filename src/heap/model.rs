@@ -150,7 +150,7 @@ impl Model {
 
     /// At most `most` blocks of what a refill brings, and all of a magazine.
     fn refill(&self, class: SizeClass, most: u32) -> Blocks {
-        match self.heap.refill(class, most).expect("memory") {
+        match self.heap.refill(Shard::FIRST, class, most).expect("memory") {
             Supply::Fresh(mut range) => self.carve(class, &mut range, most),
             Supply::Magazine(mut magazine) => {
                 assert!(magazine.is_valid() && !magazine.is_empty());
@@ -174,7 +174,7 @@ impl Model {
 
     /// A class's magazines and its first used pool are in order.
     fn assert_is_valid(&self, class: SizeClass) {
-        let class = self.heap.class(class).lock();
+        let class = self.heap.class(Shard::FIRST, class).lock();
         let mut magazines = class.depot.magazines.iter().enumerate();
         let in_order = |(place, magazine): (usize, &Magazine)| {
             magazine.is_valid() && magazine.is_empty() == (place >= class.depot.count)
@@ -188,7 +188,7 @@ impl Model {
         assert!(self.used.lock().expect("no panic before").is_empty());
         for class in [one_class(), other_class()] {
             self.assert_is_valid(class);
-            self.heap.empty_depot(class);
+            self.heap.empty_depot(Shard::FIRST, class);
         }
         self.heap.release_empty_arenas();
         assert_eq!(self.pages.0.test.live(), 0, "memory is lost");
@@ -237,8 +237,8 @@ fn what_finds_no_place_in_a_depot_goes_to_the_pools() {
         let alone: Vec<Blocks> = (1..DEPOT_MAGAZINES).map(|_| model.refill(class, 1)).collect();
         alone.into_iter().for_each(|block| model.flush(class, block));
         // One place is left, and the second flush from now finds that two magazines were of no use.
-        model.heap.class(class).lock().depot.flushes = DEPOT_LOOK_FLUSHES - 2;
-        model.heap.class(class).lock().depot.least = 2;
+        model.heap.class(Shard::FIRST, class).lock().depot.flushes = DEPOT_LOOK_FLUSHES - 2;
+        model.heap.class(Shard::FIRST, class).lock().depot.least = 2;
         let threads = blocks.map(|blocks| {
             let model = model.clone();
             spawn(move || model.flush(class, blocks))
@@ -257,7 +257,7 @@ fn a_one_way_phase_empties_the_depot_while_others_fill_it() {
         let blocks = [8, 4, 2].map(|most| model.refill(class, most));
         let kept = model.refill(class, 1);
         model.flush(class, kept);
-        model.heap.class(class).lock().flushes_since_refill = ONE_WAY_FLUSHES - 1;
+        model.heap.class(Shard::FIRST, class).lock().flushes_since_refill = ONE_WAY_FLUSHES - 1;
         let threads = blocks.map(|blocks| {
             let model = model.clone();
             spawn(move || model.flush(class, blocks))
@@ -310,7 +310,7 @@ fn a_new_pool_is_seen_by_others_once_its_first_blocks_are_carved() {
 fn a_thread_ends_while_others_free_its_blocks_and_carve_behind_them() {
     explore("remote free", || {
         let (model, class) = (Model::new(), one_class());
-        let Some(Supply::Fresh(mut range)) = model.heap.refill(class, 5) else {
+        let Some(Supply::Fresh(mut range)) = model.heap.refill(Shard::FIRST, class, 5) else {
             panic!("a heap without memory has only virgin blocks")
         };
         let carved = model.carve(class, &mut range, 2);

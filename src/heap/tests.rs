@@ -14,7 +14,7 @@ fn class_of(bytes: usize) -> SizeClass {
 
 /// At most `most` blocks, virgin or not, as a magazine.
 fn refill(heap: &TestHeap, class: SizeClass, most: u32) -> Option<Magazine> {
-    match heap.refill(class, most)? {
+    match heap.refill(Shard::FIRST, class, most)? {
         Supply::Magazine(magazine) => Some(magazine),
         Supply::Fresh(mut range) => range.carve_chain(class, most).map(Chain::into_magazine),
     }
@@ -101,14 +101,14 @@ fn what_a_depot_has_for_nothing_goes_back_while_it_is_in_use() {
     for magazine in fill(&heap, class, 10, 8) {
         flush(&heap, class, magazine);
     }
-    assert_eq!(heap.class(class).lock().depot.count, 10);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 10);
     // Two magazines go out and come back, round after round: eight are of no use.
     for _ in 0..DEPOT_LOOK_FLUSHES {
         for magazine in fill(&heap, class, 2, 8) {
             flush(&heap, class, magazine);
         }
     }
-    assert_eq!(heap.class(class).lock().depot.count, 2);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 2);
     assert_all_is_back(&heap, &pages);
 }
 
@@ -178,7 +178,7 @@ fn the_rest_of_a_fresh_range_comes_back() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
     for class in SizeClass::all() {
-        let Some(Supply::Fresh(mut range)) = heap.refill(class, 8) else {
+        let Some(Supply::Fresh(mut range)) = heap.refill(Shard::FIRST, class, 8) else {
             panic!("no virgin pool")
         };
         let block: core::ptr::NonNull<Block> = range.carve(class).expect("a block").cast();
@@ -208,6 +208,76 @@ fn what_depots_hold_can_serve_another_class_when_memory_is_out() {
     assert!(refill(&heap, other, 8).is_none(), "all sixteen are in the depot");
     heap.empty_depots();
     assert!(refill(&heap, other, 8).is_some());
+}
+
+#[test]
+fn threads_join_the_shard_with_the_fewest_and_no_more_shards_than_cores() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let joined: Vec<usize> = (0..6).map(|_| heap.join(3).index()).collect();
+    assert_eq!(joined, [0, 1, 2, 0, 1, 2]);
+    heap.leave(Shard::all().nth(1).expect("a second shard"));
+    assert_eq!(heap.join(3).index(), 1);
+    assert!((0..4 * SHARD_COUNT).all(|_| heap.join(1000).index() < SHARD_COUNT));
+}
+
+#[test]
+fn a_magazine_goes_to_the_shard_that_its_blocks_came_from() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(64);
+    let (producer, consumer) = (heap.join(2), heap.join(2));
+    assert_ne!(producer, consumer);
+    let Some(Supply::Fresh(mut range)) = heap.refill(producer, class, 10) else {
+        panic!("no virgin pool");
+    };
+    let chain = range.carve_chain(class, 10).expect("ten blocks");
+    let first = chain.first();
+    flush(&heap, class, chain.into_magazine());
+    assert!(heap.refill_from_shard(consumer, class, 10).is_none());
+    match heap.refill(producer, class, 10) {
+        Some(Supply::Magazine(magazine)) if magazine.first() == Some(first) => {
+            give_back(&heap, class, magazine);
+        }
+        _ => panic!("the magazine did not come back to its shard"),
+    }
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_a_shard_without_threads_has_is_used_before_new_memory() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    let (gone, alive) = (heap.join(2), heap.join(2));
+    let Some(Supply::Fresh(range)) = heap.refill(gone, class, 4) else { panic!("no virgin pool") };
+    assert!(heap.refill_from_shard(alive, class, 8).is_none());
+    heap.leave(gone);
+    let Some(Supply::Fresh(rest)) = heap.refill(alive, class, 8) else {
+        panic!("no virgin blocks")
+    };
+    assert!(rest.pool() == range.pool());
+    for range in [range, rest] {
+        // SAFETY: the range came from this class of this heap.
+        unsafe { heap.give_back_fresh(class, range) };
+    }
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn when_memory_is_out_any_shard_serves() {
+    let pages = TestPages::default();
+    pages.most.store(1, Ordering::SeqCst);
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    let (one, other) = (heap.join(2), heap.join(2));
+    let taken: Vec<Supply> = core::iter::from_fn(|| heap.refill(one, class, 7)).collect();
+    assert_eq!(taken.len(), 63 + 63, "seven and one of each pool");
+    assert!(heap.refill(other, class, 1).is_none());
+    let Some(Supply::Fresh(mut range)) = taken.into_iter().next() else { panic!("no supply") };
+    let chain = range.carve_chain(class, 7).expect("blocks");
+    give_back(&heap, class, chain.into_magazine());
+    assert!(heap.refill(other, class, 7).is_some());
 }
 
 #[test]

@@ -56,6 +56,11 @@ pub(crate) fn at_fork(_prepare: unsafe extern "C" fn(), _resume: unsafe extern "
     false
 }
 
+/// Nothing depends on it.
+pub(crate) fn cores() -> usize {
+    0
+}
+
 /// Tells the processor that this thread is waiting.
 pub(crate) fn yield_now() {
     core::hint::spin_loop();

@@ -196,6 +196,13 @@ pub(crate) fn at_fork(prepare: unsafe extern "C" fn(), resume: unsafe extern "C"
     unsafe { libc::pthread_atfork(Some(prepare), Some(resume), Some(resume)) == 0 }
 }
 
+/// Processors that are there, or zero if the system does not say.
+pub(crate) fn cores() -> usize {
+    // SAFETY: `sysconf` has no conditions.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(online).unwrap_or(0)
+}
+
 /// Lets another thread run on this core.
 #[inline]
 pub(crate) fn yield_now() {

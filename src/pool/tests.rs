@@ -53,7 +53,7 @@ fn a_pool_goes_from_empty_over_used_to_full_and_back() {
     with_arena(|arena| {
         for class in SizeClass::all() {
             let pool = pool_at(arena, 1 + class.index() % 63);
-            pool.init(class, true);
+            pool.init(Shard::FIRST, class, true);
             assert!(pool.is_empty() && !pool.is_full() && pool.is_valid());
             let one = carve_all(pool, class, 1);
             assert!(!pool.is_empty() && !pool.is_full());
@@ -73,7 +73,7 @@ fn blocks_are_carved_side_by_side_from_the_start_of_the_page() {
     with_arena(|arena| {
         let class = class_of(24);
         let pool = pool_at(arena, 5);
-        pool.init(class, true);
+        pool.init(Shard::FIRST, class, true);
         let mut range = pool.carve(class, 7);
         for position in 0..7 {
             let block = range.carve(class).expect("a virgin block");
@@ -90,7 +90,7 @@ fn the_block_freed_last_is_taken_first() {
     with_arena(|arena| {
         let class = class_of(64);
         let pool = pool_at(arena, 2);
-        pool.init(class, false);
+        pool.init(Shard::FIRST, class, false);
         let (first, second) = (carve_all(pool, class, 1), carve_all(pool, class, 1));
         let second_block = second.first();
         give(pool, class, first);
@@ -104,7 +104,7 @@ fn taking_some_splits_the_chain_and_taking_all_empties_it() {
     with_arena(|arena| {
         let class = class_of(32);
         let pool = pool_at(arena, 3);
-        pool.init(class, false);
+        pool.init(Shard::FIRST, class, false);
         let all = carve_all(pool, class, 100);
         give(pool, class, all);
         for (most, expected) in [(1, 1), (30, 30), (68, 68), (50, 1), (1, 0)] {
@@ -121,7 +121,7 @@ fn the_rest_of_a_range_becomes_virgin_again_unless_more_was_carved() {
     with_arena(|arena| {
         let class = class_of(128);
         let pool = pool_at(arena, 4);
-        pool.init(class, true);
+        pool.init(Shard::FIRST, class, true);
         let mut first = pool.carve(class, 4);
         assert!(first.carve(class).is_some());
         // SAFETY: the range was carved from this pool.
@@ -142,8 +142,8 @@ fn a_run_ends_where_the_pool_does() {
     with_arena(|arena| {
         let class = class_of(512);
         let (one, other) = (pool_at(arena, 7), pool_at(arena, 8));
-        one.init(class, false);
-        other.init(class, false);
+        one.init(Shard::FIRST, class, false);
+        other.init(Shard::FIRST, class, false);
         let chains =
             [carve_all(one, class, 3), carve_all(other, class, 2), carve_all(one, class, 1)];
         let joined = chains.into_iter().reduce(|front, back| back.behind(Some(front)));
@@ -164,7 +164,7 @@ fn is_valid_sees_a_wrong_count_a_foreign_block_and_a_cycle() {
     with_arena(|arena| {
         let class = class_of(64);
         let pool = pool_at(arena, 9);
-        pool.init(class, false);
+        pool.init(Shard::FIRST, class, false);
         let chain = carve_all(pool, class, 10);
         let first = chain.first();
         give(pool, class, chain);

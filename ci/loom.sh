@@ -41,6 +41,9 @@ copy_sources() {
     for file in src/pool.rs src/arena.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
+    # A heap that fits on the small stacks of the model checker's threads.
+    replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
+    replace src/config.rs 's/DEPOT_MAGAZINES: usize = 16/DEPOT_MAGAZINES: usize = 4/'
     replace src/block.rs 's/ next: Link,/ next: crate::sync::testing::Cell<Link>,/'
     replace src/block.rs 's/(\*block.as_ptr()).next/&.get()/'
     replace src/block.rs 's/block.write(Block { next })/(*block.as_ptr()).next.set(next)/'
@@ -107,6 +110,10 @@ mistake 'a new arena is linked twice' src/arena.rs \
     's/lists.insert(arena);\n        lists.take_pool()/lists.insert(arena);\nlists.insert(arena);\nlists.take_pool()/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
     's/\(            if unsafe { self.pages.purge.*\)\(            let mut lists = self.lists.lock();\n *lists.mapped += 1;\n *lists.insert(arena);\n\)/\2drop(lists);\n\1/'
+mistake 'blocks go back under the lock of another shard' src/heap.rs \
+    's/let mut heap = self.class(shard, class).lock();\n        for run in runs/let mut heap = self.class(Shard::FIRST, class).lock();\nfor run in runs/'
+mistake 'a pool is linked in another shard than its own' src/heap.rs \
+    's/pool.init(shard, class, zeroed)/pool.init(Shard::FIRST, class, zeroed)/'
 mistake 'a fork leaves the lock of the arenas open' src/heap.rs \
     's/        self.arenas.lock_for_fork();\n//'
 

@@ -19,7 +19,7 @@
 //!        |
 //!   thread cache              per class: a loaded magazine of free blocks, a spare, a virgin range
 //!        | refill / flush
-//!   heap                      per class, behind a lock: a depot of full magazines, and the used pools
+//!   heap                      per shard and class, behind a lock: a depot of full magazines, used pools
 //!        | take / give
 //!   arenas                    256 KiB each, cut into 63 pools of 4 KiB; the fullest serves first
 //!        | map / release

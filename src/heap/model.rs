@@ -148,9 +148,13 @@ impl Model {
         self.own(class, blocks)
     }
 
-    /// At most `most` blocks of what a refill brings, and all of a magazine.
     fn refill(&self, class: SizeClass, most: u32) -> Blocks {
-        match self.heap.refill(Shard::FIRST, class, most).expect("memory") {
+        self.refill_from(Shard::FIRST, class, most)
+    }
+
+    /// At most `most` blocks of what a refill brings, and all of a magazine.
+    fn refill_from(&self, shard: Shard, class: SizeClass, most: u32) -> Blocks {
+        match self.heap.refill(shard, class, most).expect("memory") {
             Supply::Fresh(mut range) => self.carve(class, &mut range, most),
             Supply::Magazine(mut magazine) => {
                 assert!(magazine.is_valid() && !magazine.is_empty());
@@ -173,8 +177,8 @@ impl Model {
     }
 
     /// A class's magazines and its first used pool are in order.
-    fn assert_is_valid(&self, class: SizeClass) {
-        let class = self.heap.class(Shard::FIRST, class).lock();
+    fn assert_is_valid(&self, shard: Shard, class: SizeClass) {
+        let class = self.heap.class(shard, class).lock();
         let mut magazines = class.depot.magazines.iter().enumerate();
         let in_order = |(place, magazine): (usize, &Magazine)| {
             magazine.is_valid() && magazine.is_empty() == (place >= class.depot.count)
@@ -186,9 +190,11 @@ impl Model {
     /// With no block in use any more, and no thread left, all memory goes back to the system.
     fn assert_all_is_back(&self) {
         assert!(self.used.lock().expect("no panic before").is_empty());
-        for class in [one_class(), other_class()] {
-            self.assert_is_valid(class);
-            self.heap.empty_depot(Shard::FIRST, class);
+        for shard in Shard::all() {
+            for class in [one_class(), other_class()] {
+                self.assert_is_valid(shard, class);
+                self.heap.empty_depot(shard, class);
+            }
         }
         self.heap.release_empty_arenas();
         assert_eq!(self.pages.0.test.live(), 0, "memory is lost");
@@ -307,6 +313,30 @@ fn a_new_pool_is_seen_by_others_once_its_first_blocks_are_carved() {
 }
 
 #[test]
+fn a_shard_is_left_while_another_frees_its_blocks_and_uses_them() {
+    explore("shards", || {
+        let (model, class) = (Model::new(), one_class());
+        let (left, kept) = (model.heap.join(2), model.heap.join(2));
+        let blocks = [5, 2].map(|most| model.refill_from(left, class, most));
+        let own = model.refill_from(kept, class, 3);
+        let other = spawn({
+            let model = model.clone();
+            move || {
+                blocks.into_iter().for_each(|blocks| model.flush(class, blocks));
+                let blocks = [8, 8].map(|most| model.refill_from(kept, class, most));
+                blocks.into_iter().for_each(|blocks| model.give_back(class, blocks));
+            }
+        });
+        let last = model.refill_from(left, class, 2);
+        model.give_back(class, last);
+        model.heap.leave(left);
+        model.give_back(class, own);
+        join(other);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
 fn a_thread_ends_while_others_free_its_blocks_and_carve_behind_them() {
     explore("remote free", || {
         let (model, class) = (Model::new(), one_class());
@@ -381,12 +411,12 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
             }
         });
         model.heap.lock_for_fork();
-        testing::assert_locks_held(CLASS_COUNT + 1);
+        testing::assert_locks_held(SHARD_COUNT * CLASS_COUNT + 1);
         goes_on(&model);
         // SAFETY: locked above, by this thread.
         unsafe { model.heap.unlock_after_fork() };
         for class in [one_class(), other_class()] {
-            model.assert_is_valid(class);
+            model.assert_is_valid(Shard::FIRST, class);
             let blocks = [model.refill(class, 8), model.refill(class, 3)];
             blocks.into_iter().for_each(|blocks| model.give_back(class, blocks));
         }

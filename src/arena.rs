@@ -248,13 +248,13 @@ impl<P: PageSource> Arenas<P> {
         Self { lists: Lock::new(ArenaLists::EMPTY), pages }
     }
 
-    /// A free pool of the fullest arena that has one, else of a new arena, now the caller's, and
-    /// whether it reads as zero; `None` if there is no more memory.
+    /// A free pool of the fullest arena that has one, now the caller's, and whether it reads as zero.
     pub(crate) fn take_pool(&self) -> Option<(Pool, bool)> {
-        let taken = self.lists.lock().take_pool();
-        if taken.is_some() {
-            return taken;
-        }
+        self.lists.lock().take_pool()
+    }
+
+    /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory.
+    pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
         let arena = Arena(self.pages.map()?.cast());
         arena.header().free.set(ALL_POOLS);
         let mut lists = self.lists.lock();

@@ -143,6 +143,11 @@ impl ThreadCache {
         self.keeping.get()
     }
 
+    /// The shard that the thread has joined and not left.
+    pub(crate) fn joined(&self) -> Option<Shard> {
+        (self.keeping.get() == Keeping::UntilExit).then(|| self.shard.get())
+    }
+
     /// The thread's end has been made to call [`ThreadCache::flush_for_good`].
     pub(crate) fn keep_until_exit<P: PageSource>(&self, heap: &Heap<P>, cores: usize) {
         self.keeping.set(Keeping::UntilExit);
@@ -271,6 +276,7 @@ impl ThreadCache {
         let spare = reserve.spare.replace(Magazine::EMPTY);
         let fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let loaded = self.bin(class).unload();
+        let is_used = !(spare.is_empty() && loaded.is_empty() && fresh.pool().is_none());
         self.bin(class).capacity.set(0);
         self.bin(class).room.set(0);
         // SAFETY: what the cache holds of a class came from that class of its heap.
@@ -279,7 +285,9 @@ impl ThreadCache {
         unsafe { heap.give_back(class, loaded) };
         // SAFETY: as above.
         unsafe { heap.give_back_fresh(class, fresh) };
-        heap.give_back_unused(self.shard.get(), class);
+        if is_used {
+            heap.give_back_unused(self.shard.get(), class);
+        }
     }
 
     /// Gives everything back to the heap.
@@ -292,10 +300,12 @@ impl ThreadCache {
     /// Gives everything back to the heap, for the thread is about to end. The cache still serves,
     /// one block at a time, and keeps none.
     pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>) {
-        if self.keeping.replace(Keeping::NoMore) == Keeping::UntilExit {
-            heap.leave(self.shard.get());
-        }
+        let joined = self.joined();
+        self.keeping.set(Keeping::NoMore);
         self.flush(heap);
+        if let Some(shard) = joined {
+            heap.leave(shard);
+        }
     }
 
     /// Whether the invariants of what is held of `class` are true. Walks the chains.

@@ -54,13 +54,13 @@ pub const SHARD_COUNT: usize = 8;
 /// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time.
 pub const GIVE_RUNS_MAX: usize = 16;
 
-/// Full magazines that the depot of one class holds at most.
+/// Full magazines that a depot, of one class in one shard, holds at most.
 pub const DEPOT_MAGAZINES: usize = 16;
 
-/// Flushes of one class between two looks at how many magazines of its depot were of use.
+/// Flushes to a depot between two looks at how many of its magazines were of use.
 pub const DEPOT_LOOK_FLUSHES: u32 = 64;
 
-/// Flushes of one class, with no refill between, after which its depot is emptied as well: what
+/// Flushes to a depot, with no refill between, after which it is emptied as well: what
 /// only ever comes back is not about to be asked for.
 pub const ONE_WAY_FLUSHES: u32 = 2 * DEPOT_MAGAZINES as u32;
 

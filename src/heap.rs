@@ -3,7 +3,8 @@
 //!
 //! Shards keep threads apart: each thread refills from the one that it joined, and a block goes back
 //! to the one that its pool belongs to, whoever frees it. So threads that free what they allocated
-//! neither meet at a lock nor share cache lines, and what a consumer frees finds its producer.
+//! seldom meet at a lock or in a cache line, and what a consumer frees finds its producer. Before an
+//! arena is mapped, a refill takes what another shard has, so that their number costs little memory.
 //!
 //! Protocol. No function holds two locks at once, so there is no order to keep and no deadlock: a
 //! pool on its way between a class and an arena belongs to the thread that moves it. Whatever a
@@ -102,15 +103,15 @@ impl Depot {
     }
 }
 
-/// The shared part of one class.
+/// What one shard has of one class.
 struct ClassHeap {
     depot: Depot,
     used: PoolList,
     flushes_since_refill: u32,
 }
 
-// SAFETY: the chains and pools behind its pointers belong to the heap, and are reached through the
-// lock around this value alone.
+// SAFETY: the chains and pools behind its pointers belong to the heap, and are changed by whoever has
+// the lock around this value alone.
 unsafe impl Send for ClassHeap {}
 
 impl ClassHeap {
@@ -212,15 +213,43 @@ impl<P: PageSource> Heap<P> {
     pub(crate) fn join(&self, cores: usize) -> Shard {
         // Relaxed, here and below: the numbers spread the load, and guard nothing.
         let threads_of = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed);
-        let shard = Shard::all().take(cores).min_by_key(threads_of).unwrap_or(Shard::FIRST);
-        self.threads_in(shard).fetch_add(1, Ordering::Relaxed);
-        self.shards_joined.fetch_max(shard.index() + 1, Ordering::Relaxed);
-        shard
+        loop {
+            let shard = Shard::all().take(cores).min_by_key(threads_of).unwrap_or(Shard::FIRST);
+            let (threads, others) = (self.threads_in(shard), threads_of(&shard));
+            // If another thread joined it meanwhile, the fewest may be elsewhere now.
+            if threads
+                .compare_exchange(others, others + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                self.shards_joined.fetch_max(shard.index() + 1, Ordering::Relaxed);
+                return shard;
+            }
+        }
     }
 
-    /// The caller's thread is no longer one of `shard`, which it joined.
+    /// The caller's thread is no longer one of `shard`, which it joined. The last one leaves nothing
+    /// in its depots, which nobody would look at.
     pub(crate) fn leave(&self, shard: Shard) {
-        self.threads_in(shard).fetch_sub(1, Ordering::Relaxed);
+        if self.threads_in(shard).fetch_sub(1, Ordering::Relaxed) == 1 {
+            SizeClass::all().for_each(|class| self.empty_depot(shard, class));
+        }
+    }
+
+    /// In a forked child, no thread but the caller's is left in any shard; `joined` is the caller's.
+    pub(crate) fn forget_other_threads(&self, joined: Option<Shard>) {
+        for shard in Shard::all() {
+            let threads = u32::from(joined == Some(shard));
+            // Relaxed: the child has one thread.
+            self.threads_in(shard).store(threads, Ordering::Relaxed);
+        }
+    }
+
+    /// The shards that threads have joined so far, those behind `shard` first and itself last.
+    fn joined_from(&self, shard: Shard) -> impl Iterator<Item = Shard> {
+        // Relaxed: what a shard joined this moment has is no loss.
+        let joined = self.shards_joined.load(Ordering::Relaxed);
+        let (until, behind) = (0..=shard.index(), shard.index() + 1..joined);
+        behind.chain(until).filter_map(|index| Shard::all().nth(index))
     }
 
     fn threads_in(&self, shard: Shard) -> &AtomicU32 {
@@ -228,17 +257,16 @@ impl<P: PageSource> Heap<P> {
     }
 
     /// Blocks of a class: the top magazine of the shard's depot, else at most `most` from its pools,
-    /// else the same of a shard that no thread is left to use, else from a new pool, else of any
-    /// shard; `None` if there is no more memory.
+    /// else the same of a shard that no thread is left to use, else from a free pool, else of any
+    /// shard, else from a new arena; `None` if there is no more memory.
     pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         let refill_from = |shard| self.refill_from_shard(shard, class, most);
         let is_left = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed) == 0;
-        // Relaxed: what a shard joined this moment has is no loss.
-        let joined = || Shard::all().take(self.shards_joined.load(Ordering::Relaxed));
         refill_from(shard)
-            .or_else(|| joined().filter(is_left).find_map(refill_from))
-            .or_else(|| self.refill_from_arena(shard, class, most))
-            .or_else(|| joined().find_map(refill_from))
+            .or_else(|| self.joined_from(shard).filter(is_left).find_map(refill_from))
+            .or_else(|| Some(self.use_pool(self.arenas.take_pool()?, shard, class, most)))
+            .or_else(|| self.joined_from(shard).find_map(refill_from))
+            .or_else(|| Some(self.use_pool(self.arenas.map_and_take_pool()?, shard, class, most)))
     }
 
     fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
@@ -250,16 +278,21 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
-    /// At most `most` virgin blocks of a pool that no class has.
-    fn refill_from_arena(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
-        let (pool, zeroed) = self.arenas.take_pool()?;
+    /// At most `most` virgin blocks of a pool that was just taken and may read as zero.
+    fn use_pool(
+        &self,
+        (pool, zeroed): (Pool, bool),
+        shard: Shard,
+        class: SizeClass,
+        most: u32,
+    ) -> Supply {
         pool.init(shard, class, zeroed);
         // The pool is this thread's until it is linked, and none of its blocks is out before.
         let range = pool.carve(class, most);
         if !pool.is_full() {
             self.class(shard, class).lock().used.push(pool);
         }
-        Some(Supply::Fresh(range))
+        Supply::Fresh(range)
     }
 
     /// Takes a full magazine: for the depot of the shard that its first block came from, where it
@@ -275,13 +308,10 @@ impl<P: PageSource> Heap<P> {
         let mut heap = self.class(home, class).lock();
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
-        let unwanted = if one_way {
-            Some(magazine)
-        } else {
-            heap.depot.push(magazine).or_else(|| heap.depot.pop_unused())
-        };
+        let overflow = if one_way { Some(magazine) } else { heap.depot.push(magazine) };
+        let unused = heap.depot.pop_unused();
         drop(heap);
-        if let Some(magazine) = unwanted {
+        for magazine in [overflow, unused].into_iter().flatten() {
             // SAFETY: the caller owes where the blocks came from.
             unsafe { self.give_back(class, magazine) };
         }
@@ -361,7 +391,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Empties all depots, so that pools which only they kept from being empty can serve any class.
     pub(crate) fn empty_depots(&self) {
-        for shard in Shard::all() {
+        for shard in self.joined_from(Shard::FIRST) {
             SizeClass::all().for_each(|class| self.empty_depot(shard, class));
         }
     }

@@ -6,7 +6,7 @@
 //!     +---(last live block given)------+  +--------(a block given)------------+
 //! ```
 //!
-//! A used pool is in the list of its class, a full one is linked nowhere, an empty one is its
+//! A used pool is in the list of its shard and class, a full one is linked nowhere, an empty one is its
 //! arena's. The header lies outside of the pool, in the arena's first pool, so that the blocks of a
 //! pool start at its page and user data shares no cache line with it:
 //!
@@ -14,8 +14,8 @@
 //!   arena: | header 0 (the arena's) | header 1 | ... | header 63 | pool 1 | pool 2 | ... | pool 63 |
 //! ```
 //!
-//! All of this is called with the lock of the pool's class held, or by the one thread that holds
-//! the pool while it is in no list.
+//! All of this is called with the lock of the pool's shard and class held, or by the one thread that
+//! holds the pool while it is in no list; but `shard` by whoever owns a live block.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -74,7 +74,7 @@ struct Header {
     shard: Cell<Shard>,
 }
 
-const_assert!(SHARD_COUNT > 0 && SHARD_COUNT <= 1 << u8::BITS);
+const_assert!(SHARD_COUNT > 0 && SHARD_COUNT <= u8::MAX as usize);
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Header>() == HEADER_BYTES);
 
 /// A pool, by its header. Valid as long as its arena is mapped.
@@ -87,7 +87,7 @@ impl Pool {
     /// # Safety
     ///
     /// - `block` lies in a mapped arena, and the pointer may be used for all of it.
-    /// - The pool is used as the head of this file demands: with its class's lock held, or alone.
+    /// - The pool is used as the head of this file demands.
     pub(crate) unsafe fn of(block: NonNull<Block>) -> Self {
         Self(
             block
@@ -108,7 +108,7 @@ impl Pool {
     /// # Safety
     ///
     /// - `arena` is the start of a mapped arena, valid for all of it, and `index` is in range.
-    /// - The pool is used as the head of this file demands: with its class's lock held, or alone.
+    /// - The pool is used as the head of this file demands.
     pub(crate) unsafe fn at(arena: NonNull<u8>, index: usize) -> Self {
         // SAFETY: the caller owes the range, so the header lies inside the arena.
         Self(unsafe { arena.add(index * HEADER_BYTES) }.cast())
@@ -128,7 +128,8 @@ impl Pool {
 
     fn header(&self) -> &Header {
         // SAFETY: a pool's arena is mapped, zeroed memory is a valid header, and the lock or the
-        // exclusive hold that this file's head demands keeps other threads away from its cells.
+        // exclusive hold that this file's head demands keeps other threads away from its cells, but
+        // for that of the shard, which does not change while a block is live.
         unsafe { self.0.as_ref() }
     }
 

@@ -129,7 +129,7 @@ fn prepare(cache: &ThreadCache) {
     // another thread while the first registration is under way is not covered by it; the first
     // allocation of a process comes before its first thread.
     if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed)
-        && !os::at_fork(lock_for_fork, unlock_after_fork)
+        && !os::at_fork(lock_for_fork, unlock_in_parent, unlock_in_child)
     {
         FORK_IS_HANDLED.store(false, Ordering::Relaxed);
     }
@@ -160,7 +160,13 @@ unsafe extern "C" fn lock_for_fork() {
     HEAP.lock_for_fork();
 }
 
-unsafe extern "C" fn unlock_after_fork() {
+unsafe extern "C" fn unlock_in_parent() {
+    // SAFETY: the handlers run in pairs, in the thread that prepared.
+    unsafe { HEAP.unlock_after_fork() };
+}
+
+unsafe extern "C" fn unlock_in_child() {
+    with_cache(|cache| HEAP.forget_other_threads(cache.joined()));
     // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
     unsafe { HEAP.unlock_after_fork() };
 }

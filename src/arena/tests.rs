@@ -4,7 +4,11 @@ use super::*;
 use crate::os::testing::TestPages;
 
 fn take(arenas: &Arenas<&TestPages>, count: usize) -> Vec<Pool> {
-    (0..count).map(|_| arenas.take_pool().expect("a pool").0).collect()
+    (0..count).map(|_| take_pool(arenas).expect("a pool").0).collect()
+}
+
+fn take_pool(arenas: &Arenas<&TestPages>) -> Option<(Pool, bool)> {
+    arenas.take_pool().or_else(|| arenas.map_and_take_pool())
 }
 
 fn give(arenas: &Arenas<&TestPages>, pools: impl IntoIterator<Item = Pool>) {
@@ -59,12 +63,12 @@ fn pools_come_from_the_fullest_arena() {
 fn a_pool_reads_as_zero_until_it_was_given_once() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
-    let (pool, zeroed) = arenas.take_pool().expect("a pool");
+    let (pool, zeroed) = take_pool(&arenas).expect("a pool");
     assert!(zeroed);
     give(&arenas, [pool]);
-    let (again, zeroed) = arenas.take_pool().expect("a pool");
+    let (again, zeroed) = take_pool(&arenas).expect("a pool");
     assert!(again == pool && !zeroed, "a resident pool is taken before a virgin one");
-    assert!(arenas.take_pool().expect("a pool").1);
+    assert!(take_pool(&arenas).expect("a pool").1);
     // The test ends with pools taken; their arena is given back by hand.
     // SAFETY: the arena is this test's own.
     assert!(unsafe { (&pages).release(pool.arena()) });
@@ -143,7 +147,7 @@ fn an_arena_that_cannot_be_released_is_purged_and_stays() {
     let mut zeroed_pools = 0;
     let again: Vec<Pool> = (0..63 * 20)
         .map(|_| {
-            let (pool, zeroed) = arenas.take_pool().expect("a pool");
+            let (pool, zeroed) = take_pool(&arenas).expect("a pool");
             // SAFETY: the pool is this test's own, and lies this far behind its arena's start.
             let start = unsafe { pool.arena().add(pool.index() * 4096) };
             // SAFETY: the pool is mapped.
@@ -165,10 +169,10 @@ fn without_memory_there_is_no_pool_and_nothing_breaks() {
     pages.most.store(2, Ordering::SeqCst);
     let arenas = Arenas::new(&pages);
     let mut pools = take(&arenas, 126);
-    assert!(arenas.take_pool().is_none());
+    assert!(take_pool(&arenas).is_none());
     give(&arenas, pools.pop());
     pools.extend(take(&arenas, 1));
-    assert!(arenas.take_pool().is_none());
+    assert!(take_pool(&arenas).is_none());
     give(&arenas, pools);
     arenas.release_empty();
     assert_eq!(pages.live(), 0);

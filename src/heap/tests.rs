@@ -265,6 +265,54 @@ fn what_a_shard_without_threads_has_is_used_before_new_memory() {
 }
 
 #[test]
+fn the_last_thread_to_leave_a_shard_empties_its_depots() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    let shards = [heap.join(1), heap.join(1)];
+    for magazine in fill(&heap, class, 4, 8) {
+        flush(&heap, class, magazine);
+    }
+    heap.leave(shards[0]);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 4);
+    heap.leave(shards[1]);
+    heap.release_empty_arenas();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn before_an_arena_is_mapped_any_shard_serves() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    let (one, other) = (heap.join(2), heap.join(2));
+    let pools = || heap.refill(one, class, 8).expect("memory");
+    let taken: Vec<Supply> = (0..63).map(|_| pools()).collect();
+    let mut ranges = taken.into_iter().filter_map(|supply| match supply {
+        Supply::Fresh(range) => Some(range),
+        Supply::Magazine(_) => None,
+    });
+    let chain = ranges.next().and_then(|mut range| range.carve_chain(class, 5)).expect("blocks");
+    give_back(&heap, class, chain.into_magazine());
+    assert!(matches!(heap.refill(other, class, 8), Some(Supply::Magazine(_))));
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 1);
+    assert!(heap.refill(other, class, 8).is_some());
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_child_has_one_thread_in_the_shard_that_it_joined() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let joined: Vec<Shard> = (0..9).map(|_| heap.join(3)).collect();
+    heap.forget_other_threads(Some(joined[1]));
+    let next: Vec<usize> = (0..3).map(|_| heap.join(3).index()).collect();
+    assert_eq!(next, [0, 2, 0]);
+    heap.forget_other_threads(None);
+    assert_eq!(heap.join(3), Shard::FIRST);
+}
+
+#[test]
 fn when_memory_is_out_any_shard_serves() {
     let pages = TestPages::default();
     pages.most.store(1, Ordering::SeqCst);

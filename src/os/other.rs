@@ -52,7 +52,11 @@ impl ThreadExit {
 }
 
 /// Never registers: there is no lock to take.
-pub(crate) fn at_fork(_prepare: unsafe extern "C" fn(), _resume: unsafe extern "C" fn()) -> bool {
+pub(crate) fn at_fork(
+    _prepare: unsafe extern "C" fn(),
+    _in_parent: unsafe extern "C" fn(),
+    _in_child: unsafe extern "C" fn(),
+) -> bool {
     false
 }
 

@@ -190,13 +190,33 @@ impl ThreadExit {
     }
 }
 
-/// Has `prepare` called before each `fork`, in the parent, and `resume` after it, in both.
-pub(crate) fn at_fork(prepare: unsafe extern "C" fn(), resume: unsafe extern "C" fn()) -> bool {
+/// Has `prepare` called before each `fork`, and `in_parent` and `in_child` after it.
+pub(crate) fn at_fork(
+    prepare: unsafe extern "C" fn(),
+    in_parent: unsafe extern "C" fn(),
+    in_child: unsafe extern "C" fn(),
+) -> bool {
     // SAFETY: the handlers are functions of this program, without arguments.
-    unsafe { libc::pthread_atfork(Some(prepare), Some(resume), Some(resume)) == 0 }
+    unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) == 0 }
+}
+
+/// Processors that the calling thread may run on, or zero if the system does not say.
+#[cfg(target_os = "linux")]
+pub(crate) fn cores() -> usize {
+    let mut set = core::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
+    let bytes = size_of::<libc::cpu_set_t>();
+    // SAFETY: `set` has so many bytes, valid for the write.
+    if unsafe { libc::sched_getaffinity(0, bytes, set.as_mut_ptr()) } != 0 {
+        return 0;
+    }
+    // SAFETY: a set of all zeros is an empty one, and the call has filled it in.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: it only counts the bits of the set.
+    usize::try_from(unsafe { libc::CPU_COUNT(&set) }).unwrap_or(0)
 }
 
 /// Processors that are there, or zero if the system does not say.
+#[cfg(not(target_os = "linux"))]
 pub(crate) fn cores() -> usize {
     // SAFETY: `sysconf` has no conditions.
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };

@@ -126,8 +126,8 @@ fn prepare(cache: &ThreadCache) {
         return;
     }
     // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
-    // another thread while the first registration is under way is not covered by it; the first
-    // allocation of a process comes before its first thread.
+    // another thread while the first registration is under way is not covered by it; where Rust
+    // starts the process, its first allocation comes before its first thread.
     if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed)
         && !os::at_fork(lock_for_fork, unlock_in_parent, unlock_in_child)
     {

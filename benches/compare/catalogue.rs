@@ -28,15 +28,17 @@ pub const PROFILES: [&str; 2] = ["release", "fat-lto"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     SmallBlocks,
+    LargeBlocks,
     RealProgram,
 }
 
 impl Kind {
-    pub const ALL: [Self; 2] = [Self::RealProgram, Self::SmallBlocks];
+    pub const ALL: [Self; 3] = [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::SmallBlocks => "small blocks",
+            Self::LargeBlocks => "large blocks",
             Self::RealProgram => "real programs",
         }
     }
@@ -60,16 +62,19 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 9] = [
+pub const WORKLOADS: [Workload; 12] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
-    small_blocks("trees-1", 5, 1),
-    small_blocks("trees-n", 5, 1),
-    small_blocks("larson-n", 200, 30),
-    small_blocks("pipeline", 30_000, 5_000),
-    small_blocks("pairs", 20, 3),
-    small_blocks("replace-1m", 3, 1),
+    synthetic(Kind::SmallBlocks, "trees-1", 5, 1),
+    synthetic(Kind::SmallBlocks, "trees-n", 5, 1),
+    synthetic(Kind::SmallBlocks, "larson-n", 200, 30),
+    synthetic(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
+    synthetic(Kind::SmallBlocks, "pairs", 20, 3),
+    synthetic(Kind::SmallBlocks, "replace-1m", 3, 1),
+    synthetic(Kind::LargeBlocks, "replace-8k", 10, 2),
+    synthetic(Kind::LargeBlocks, "buffers", 30_000, 5_000),
+    synthetic(Kind::LargeBlocks, "frames", 200, 30),
 ];
 
 const fn real_program(
@@ -81,6 +86,6 @@ const fn real_program(
     Workload { name, kind: Kind::RealProgram, input, full_scale, quick_scale }
 }
 
-const fn small_blocks(name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
-    Workload { name, kind: Kind::SmallBlocks, input: Input::None, full_scale, quick_scale }
+const fn synthetic(kind: Kind, name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
+    Workload { name, kind, input: Input::None, full_scale, quick_scale }
 }

@@ -8,6 +8,8 @@
 
 mod allocator;
 mod block;
+mod buffers;
+mod frames;
 mod index;
 mod json;
 mod larson;
@@ -82,7 +84,10 @@ fn measure(name: &str, scale: u32, input: Option<&Path>) -> Result<Measurement, 
         "larson-n" => larson::run(cores(), scale),
         "pipeline" => pipeline::run(cores(), scale),
         "pairs" => pairs::run(scale),
-        "replace-1m" => replace::run(scale),
+        "replace-1m" => replace::small(scale),
+        "replace-8k" => replace::mixed(scale),
+        "buffers" => buffers::run(cores(), scale),
+        "frames" => frames::run(scale),
         _ => return Err(format!("no workload is named {name:?}")),
     })
 }

@@ -15,44 +15,13 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::block::{Block, Link, Magazine, link, next_of};
-use crate::config::{
-    CLASS_COUNT, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, MAGAZINE_BLOCKS_MAX,
-    MAGAZINE_BLOCKS_MIN, MAGAZINE_BYTES,
-};
+use crate::block::Magazine;
+use crate::cache_bin::{self, Bin};
+use crate::config::{CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST};
 use crate::heap::{Direction, Heap, Supply};
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
-
-/// The loaded magazine of one class; all that a fast path touches.
-///
-/// Invariant: `head` starts a chain of `capacity - room` blocks, and 0 <= `room` <= `capacity`.
-///
-/// `room` is signed, and below zero between a push that found none and the slow path that it took, so
-/// that the fast path is one subtraction in memory and a jump on its sign.
-struct Bin {
-    head: Cell<Link>,
-    room: Cell<i32>,
-    capacity: Cell<i32>,
-}
-
-impl Bin {
-    fn load(&self, magazine: Magazine) {
-        let (head, len) = magazine.into_chain();
-        let len = len as i32;
-        self.head.set(head);
-        self.capacity.set(self.capacity.get().max(len));
-        self.room.set(self.capacity.get() - len);
-    }
-
-    fn unload(&self) -> Magazine {
-        let len = self.capacity.get() - self.room.get();
-        self.room.set(self.capacity.get());
-        // SAFETY: the invariant of `Bin`; the chain leaves it here.
-        unsafe { Magazine::from_chain(self.head.replace(None), len as u32) }
-    }
-}
 
 /// What else the cache has of one class; touched by slow paths alone.
 struct Reserve {
@@ -78,19 +47,20 @@ pub(crate) struct ThreadCache {
     keeping: Cell<Keeping>,
     /// The shard of the heap that refills it.
     shard: Cell<Shard>,
+    limits: Cell<CacheLimits>,
 }
 
 impl ThreadCache {
     /// A cache without blocks.
     pub(crate) const fn new() -> Self {
         Self {
-            bins: [const { Bin { head: Cell::new(None), room: Cell::new(0), capacity: Cell::new(0) } };
-                CLASS_COUNT],
+            bins: [const { Bin::new() }; CLASS_COUNT],
             reserves: [const {
                 Reserve { spare: Cell::new(Magazine::EMPTY), fresh: Cell::new(FreshRange::EMPTY) }
             }; CLASS_COUNT],
             keeping: Cell::new(Keeping::NotYet),
             shard: Cell::new(Shard::FIRST),
+            limits: Cell::new(CacheLimits::NONE),
         }
     }
 
@@ -109,12 +79,7 @@ impl ThreadCache {
     /// Takes a block from the loaded magazine.
     #[inline(always)]
     pub(crate) fn pop(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        let bin = self.bin(class);
-        let block = bin.head.get()?;
-        // SAFETY: the head of the bin's own chain.
-        bin.head.set(unsafe { next_of(block) });
-        bin.room.set(bin.room.get().wrapping_add(1));
-        Some(block.cast())
+        self.bin(class).pop()
     }
 
     /// Puts a block on the loaded magazine; on `false` that is full, and [`ThreadCache::push_full`]
@@ -125,17 +90,8 @@ impl ThreadCache {
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: SizeClass) -> bool {
-        let bin = self.bin(class);
-        let room = bin.room.get().wrapping_sub(1);
-        bin.room.set(room);
-        if room < 0 {
-            return false;
-        }
-        let block: NonNull<Block> = block.cast();
-        // SAFETY: the caller owes the block; the chain is the bin's.
-        unsafe { link(block, bin.head.get()) };
-        bin.head.set(Some(block));
-        true
+        // SAFETY: the caller owes the same.
+        unsafe { self.bin(class).push(block) }
     }
 
     /// Whether blocks may stay in the cache.
@@ -149,8 +105,14 @@ impl ThreadCache {
     }
 
     /// The thread's end has been made to call [`ThreadCache::flush_for_good`].
-    pub(crate) fn keep_until_exit<P: PageSource>(&self, heap: &Heap<P>, cores: usize) {
+    pub(crate) fn keep_until_exit<P: PageSource>(
+        &self,
+        heap: &Heap<P>,
+        cores: usize,
+        limits: CacheLimits,
+    ) {
         self.keeping.set(Keeping::UntilExit);
+        self.limits.set(limits);
         self.shard.set(heap.join(cores));
     }
 
@@ -214,7 +176,7 @@ impl ThreadCache {
         block: NonNull<u8>,
         class: SizeClass,
     ) {
-        self.bin(class).room.set(0);
+        self.bin(class).refuse_push();
         if self.keeping.get() != Keeping::UntilExit {
             let mut alone = Magazine::EMPTY;
             // SAFETY: the caller owes the block.
@@ -251,9 +213,10 @@ impl ThreadCache {
             Direction::OneWay => {
                 // SAFETY: as above.
                 unsafe { heap.give_back(class, full) };
-                // Each block that stays may be the last of its arena.
-                self.bin(class).capacity.set(0);
-                self.grow(class);
+                // Each block that stays may be the last of its arena: the longer this goes on, the fewer
+                // stay. Few at once would make the rest of a short phase dear.
+                let bin = self.bin(class);
+                bin.resize((bin.capacity() - 1).max(MAGAZINE_BLOCKS_FIRST.min(bin.capacity())));
             }
         }
     }
@@ -262,13 +225,10 @@ impl ThreadCache {
     /// returns it.
     fn grow(&self, class: SizeClass) -> u32 {
         let bin = self.bin(class);
-        debug_check!(bin.head.get().is_none(), "loaded bin grown", class.index());
-        let useful = class.blocks_in(MAGAZINE_BYTES) as i32;
-        let most = useful.clamp(MAGAZINE_BLOCKS_MIN, MAGAZINE_BLOCKS_MAX);
-        let doubled = (2 * bin.capacity.get()).clamp(MAGAZINE_BLOCKS_FIRST, most);
-        bin.capacity.set(doubled.max(bin.capacity.get()));
-        bin.room.set(bin.capacity.get());
-        bin.capacity.get() as u32
+        let most = self.limits.get().magazine_blocks(class.bytes());
+        let doubled = (2 * bin.capacity()).clamp(MAGAZINE_BLOCKS_FIRST.min(most), most);
+        bin.resize(doubled.max(bin.capacity()));
+        bin.capacity() as u32
     }
 
     fn flush_class<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {
@@ -277,8 +237,7 @@ impl ThreadCache {
         let fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let loaded = self.bin(class).unload();
         let is_used = !(spare.is_empty() && loaded.is_empty() && fresh.pool().is_none());
-        self.bin(class).capacity.set(0);
-        self.bin(class).room.set(0);
+        self.bin(class).resize(0);
         // SAFETY: what the cache holds of a class came from that class of its heap.
         unsafe { heap.give_back(class, spare) };
         // SAFETY: as above.
@@ -310,18 +269,7 @@ impl ThreadCache {
 
     /// Whether the invariants of what is held of `class` are true. Walks the chains.
     fn is_valid(&self, class: SizeClass) -> bool {
-        let reserve = self.reserve(class);
-        let spare = reserve.spare.replace(Magazine::EMPTY);
-        let spare_is_valid = spare.is_valid();
-        reserve.spare.set(spare);
-        let bin = self.bin(class);
-        if bin.room.get() > bin.capacity.get() {
-            return false;
-        }
-        let loaded = bin.unload();
-        let loaded_is_valid = loaded.is_valid();
-        bin.load(loaded);
-        spare_is_valid && loaded_is_valid
+        cache_bin::is_valid_in(&self.reserve(class).spare) && self.bin(class).is_valid()
     }
 }
 

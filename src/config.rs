@@ -33,11 +33,11 @@ pub const HEADER_BYTES: usize = 64;
 /// Bytes of blocks that a full magazine aims at, for the classes where the block limits allow it.
 pub const MAGAZINE_BYTES: usize = 4 * 1024;
 
-/// Fewest blocks of a full-grown magazine.
+/// Fewest blocks of a full-grown magazine, unless a thread may keep fewer bytes than by default.
 pub const MAGAZINE_BLOCKS_MIN: i32 = 16;
 
 /// Most blocks of a magazine.
-pub const MAGAZINE_BLOCKS_MAX: i32 = 128;
+pub const MAGAZINE_BLOCKS_MAX: i32 = 512;
 
 /// Blocks of a thread's first magazine of a class. It doubles with each exchange with the heap, so
 /// that a thread that allocates little holds little.
@@ -54,15 +54,19 @@ pub const SHARD_COUNT: usize = 8;
 /// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time.
 pub const GIVE_RUNS_MAX: usize = 16;
 
-/// Full magazines that a depot, of one class in one shard, holds at most.
-pub const DEPOT_MAGAZINES: usize = 16;
+/// Full magazines that a depot, of one class in one shard, holds at most: so much of what a program
+/// frees and asks for again, at times, comes back without a walk through its blocks.
+pub const DEPOT_MAGAZINES: usize = 64;
+
+/// Bytes that the depots of all classes in one shard hold at most.
+pub const DEPOT_BYTES_MAX: usize = 2 << 20;
 
 /// Flushes to a depot between two looks at how many of its magazines were of use.
 pub const DEPOT_LOOK_FLUSHES: u32 = 64;
 
 /// Flushes to a depot, with no refill between, after which it is emptied as well: what
 /// only ever comes back is not about to be asked for.
-pub const ONE_WAY_FLUSHES: u32 = 2 * DEPOT_MAGAZINES as u32;
+pub const ONE_WAY_FLUSHES: u32 = DEPOT_MAGAZINES as u32;
 
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
@@ -76,6 +80,51 @@ pub const EMPTY_ARENAS_MAX: usize = 256;
 /// In a large heap, one empty arena stays mapped for each so many in use.
 pub const USED_ARENAS_PER_EMPTY: usize = 8;
 
+/// The largest block that is kept when it is freed instead of going back to the system allocator.
+pub const LARGE_CACHED_MAX: usize = 32 * 1024;
+
+/// Classes of large blocks between one power of two and the next: as many equal steps, so that less
+/// than a ninth of a block, and a seventeenth in the mean, is lost to rounding.
+pub const LARGE_CLASSES_PER_DOUBLING: usize = 8;
+
+/// Number of classes of large blocks.
+pub const LARGE_CLASS_COUNT: usize =
+    LARGE_CLASSES_PER_DOUBLING * (LARGE_CACHED_MAX / SMALL_MAX).ilog2() as usize;
+
+/// Alignment of every block of a large class: what C's `malloc` promises.
+pub const LARGE_ALIGNMENT: usize = 2 * size_of::<usize>();
+
+/// Bytes of large blocks that a full magazine aims at.
+pub const LARGE_MAGAZINE_BYTES: usize = 64 * 1024;
+
+/// Fewest blocks of a full-grown magazine of large blocks.
+pub const LARGE_MAGAZINE_BLOCKS_MIN: i32 = 2;
+
+/// Most blocks of a magazine of large blocks.
+pub const LARGE_MAGAZINE_BLOCKS_MAX: i32 = 64;
+
+/// Full magazines that a depot of one class of large blocks holds at most.
+pub const LARGE_DEPOT_MAGAZINES: usize = 64;
+
+/// Bytes of large blocks that the depots may always hold.
+pub const LARGE_DEPOT_BYTES_MIN: usize = 4 << 20;
+
+/// Beyond that, the depots hold one byte for each so many that were taken from the system allocator.
+pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
+
+/// Bytes that a thread takes or gives, in single blocks, before the others learn of it.
+pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
+
+/// Bytes that each thread may keep in free blocks, unless a program says otherwise.
+pub const CACHE_BYTES_DEFAULT: usize = 2 << 20;
+
+/// A thread's magazine of small blocks aims at one byte for each so many that the thread may keep: 64
+/// classes of two magazines, some with more than they aim at, are then less than half of that.
+pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 512;
+
+/// The prefix of all environment variables of this allocator.
+pub const VARIABLE_PREFIX: &[u8] = b"OBMALLOC_";
+
 const_assert!(ALIGNMENT >= align_of::<usize>() && ALIGNMENT >= size_of::<usize>());
 const_assert!(SMALL_MAX.is_multiple_of(ALIGNMENT) && SMALL_MAX <= POOL_BYTES / 2);
 const_assert!(ARENA_BYTES.is_power_of_two() && POOL_BYTES.is_power_of_two());
@@ -87,3 +136,108 @@ const_assert!(HEADER_BYTES * POOLS_PER_ARENA == POOL_BYTES);
 const_assert!(ARENA_BYTES.is_multiple_of(64 * 1024));
 const_assert!(MAGAZINE_BLOCKS_FIRST <= MAGAZINE_BLOCKS_MIN);
 const_assert!(MAGAZINE_BLOCKS_MIN <= MAGAZINE_BLOCKS_MAX);
+// The classes of large blocks go on where pools end, up to a power of two.
+const_assert!(SMALL_MAX.is_power_of_two() && LARGE_CACHED_MAX.is_power_of_two());
+const_assert!(LARGE_CLASSES_PER_DOUBLING.is_power_of_two());
+const_assert!((SMALL_MAX / LARGE_CLASSES_PER_DOUBLING).is_multiple_of(LARGE_ALIGNMENT));
+const_assert!(LARGE_MAGAZINE_BLOCKS_MIN <= LARGE_MAGAZINE_BLOCKS_MAX);
+const_assert!(CACHE_BYTES_DEFAULT / CACHE_BYTES_PER_MAGAZINE_BYTE == MAGAZINE_BYTES);
+
+/// What a program has chosen, by methods of its [`Obmalloc`](crate::Obmalloc) or in its environment.
+///
+/// [`Obmalloc::config`](crate::Obmalloc::config) returns the one in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    cache_bytes: usize,
+    system_tuning: bool,
+}
+
+impl Config {
+    pub(crate) const DEFAULT: Self = Self { cache_bytes: CACHE_BYTES_DEFAULT, system_tuning: true };
+
+    /// Bytes that each thread may keep in free blocks.
+    #[must_use]
+    pub const fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    /// Whether the system allocator's thresholds are raised.
+    #[must_use]
+    pub const fn system_tuning(&self) -> bool {
+        self.system_tuning
+    }
+
+    pub(crate) const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
+        Self { cache_bytes, ..self }
+    }
+
+    pub(crate) const fn with_system_tuning(self, system_tuning: bool) -> Self {
+        Self { system_tuning, ..self }
+    }
+
+    /// This configuration with what an environment variable, named without its prefix, says; or why
+    /// that says nothing.
+    pub(crate) fn with_variable(self, name: &[u8], value: &[u8]) -> Result<Self, &'static str> {
+        match name {
+            b"CACHE_BYTES" => match parse_bytes(value) {
+                Some(bytes) => Ok(self.with_cache_bytes(bytes)),
+                None => Err("is not a number of bytes, such as 65536, 64K, 2M or 1G"),
+            },
+            b"SYSTEM_TUNING" => match value {
+                b"0" => Ok(self.with_system_tuning(false)),
+                b"1" => Ok(self.with_system_tuning(true)),
+                _ => Err("is neither 0 nor 1"),
+            },
+            _ => Err("is no variable of this allocator"),
+        }
+    }
+
+    pub(crate) fn cache_limits(&self) -> CacheLimits {
+        CacheLimits {
+            magazine_bytes: MAGAZINE_BYTES.min(self.cache_bytes / CACHE_BYTES_PER_MAGAZINE_BYTE),
+            large_bytes: self.cache_bytes / 2,
+        }
+    }
+}
+
+/// A whole number, with one letter behind it that multiplies by a power of 1024, or without.
+fn parse_bytes(text: &[u8]) -> Option<usize> {
+    let (digits, shift) = match text {
+        [digits @ .., b'K'] => (digits, 10),
+        [digits @ .., b'M'] => (digits, 20),
+        [digits @ .., b'G'] => (digits, 30),
+        digits => (digits, 0),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_usize, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })?;
+    number.checked_mul(1 << shift)
+}
+
+/// How much one thread may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheLimits {
+    /// What a magazine of small blocks aims at, at most [`MAGAZINE_BYTES`].
+    magazine_bytes: usize,
+    /// What all magazines of large blocks may hold together.
+    pub(crate) large_bytes: usize,
+}
+
+impl CacheLimits {
+    /// Nothing but a block for each class.
+    pub(crate) const NONE: Self = Self { magazine_bytes: 0, large_bytes: 0 };
+
+    /// Small blocks of `block_bytes` each that a full-grown magazine holds.
+    pub(crate) fn magazine_blocks(&self, block_bytes: usize) -> i32 {
+        let useful = self.magazine_bytes / block_bytes.max(1);
+        let least = MAGAZINE_BLOCKS_MIN as usize * self.magazine_bytes / MAGAZINE_BYTES;
+        useful.max(least).clamp(1, MAGAZINE_BLOCKS_MAX as usize) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests;

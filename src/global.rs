@@ -1,11 +1,15 @@
 //! The allocator that a program names: routes each request to a size class or to the large side.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::any::TypeId;
 use core::ptr::{self, NonNull};
+use std::alloc::System;
 
+use crate::config::Config;
+use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
-use crate::{large, thread};
+use crate::thread;
 
 /// The global allocator.
 ///
@@ -47,16 +51,230 @@ use crate::{large, thread};
 /// let squares: Vec<u64> = (0..100).map(|n| n * n).collect();
 /// assert_eq!(squares[9], 81);
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Obmalloc {
-    _private: (),
+#[derive(Clone, Copy, Debug)]
+pub struct Obmalloc<L = System> {
+    large: L,
+    config: Config,
 }
 
 impl Obmalloc {
-    /// The allocator, for a static.
+    /// The allocator over [`std::alloc::System`], for a static.
     #[must_use]
     pub const fn new() -> Self {
-        Self { _private: () }
+        Self::with_large(System)
+    }
+}
+
+impl Default for Obmalloc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<L> Obmalloc<L> {
+    /// The allocator over another one, which serves all large blocks: any `GlobalAlloc`, such as the
+    /// binding of an allocator written in C, or one of the program's own.
+    ///
+    /// Small blocks are those of every other `Obmalloc` in the process. Large blocks go to `large` and
+    /// back to it, one by one: only those of [`std::alloc::System`] are kept in magazines, so that
+    /// allocators with a different `L` never exchange blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::alloc::{GlobalAlloc, Layout, System};
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use obmalloc::Obmalloc;
+    ///
+    /// /// Counts what is left to it.
+    /// struct Counting;
+    ///
+    /// static LARGE_BLOCKS: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// // SAFETY: all is passed on.
+    /// unsafe impl GlobalAlloc for Counting {
+    ///     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+    ///         LARGE_BLOCKS.fetch_add(1, Ordering::Relaxed);
+    ///         // SAFETY: the caller owes the same.
+    ///         unsafe { System.alloc(layout) }
+    ///     }
+    ///
+    ///     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+    ///         // SAFETY: the caller owes the same.
+    ///         unsafe { System.dealloc(block, layout) }
+    ///     }
+    /// }
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: Obmalloc<Counting> = Obmalloc::with_large(Counting);
+    ///
+    /// let before = LARGE_BLOCKS.load(Ordering::Relaxed);
+    /// let buffer = vec![1_u8; 100_000];
+    /// assert!(LARGE_BLOCKS.load(Ordering::Relaxed) > before);
+    /// # drop(buffer);
+    /// ```
+    #[must_use]
+    pub const fn with_large(large: L) -> Self {
+        Self { large, config: Config::DEFAULT }
+    }
+
+    /// Lets each thread keep at most so many bytes in free blocks, where the default is 2 MiB: half of
+    /// them in large blocks, at most 640 KiB in small ones, of which a thread also keeps at least one
+    /// a magazine.
+    ///
+    /// The environment variable `OBMALLOC_CACHE_BYTES` has precedence: a number, or one with `K`, `M` or
+    /// `G` behind it.
+    #[must_use]
+    pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.config = self.config.with_cache_bytes(bytes);
+        self
+    }
+
+    /// Whether to raise the thresholds above which glibc gives memory back to the kernel, at the
+    /// process's first allocation; it is done by default. Blocks of 32 KiB to 32 MiB then do not fault
+    /// in their pages anew each time, and at most 64 MiB at the top of its heap stay after they are
+    /// freed. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and its
+    /// like, or `GLIBC_TUNABLES`) keeps them. Other system allocators are left as they are.
+    ///
+    /// The environment variable `OBMALLOC_SYSTEM_TUNING`, 0 or 1, has precedence.
+    #[must_use]
+    pub const fn with_system_tuning(mut self, is_on: bool) -> Self {
+        self.config = self.config.with_system_tuning(is_on);
+        self
+    }
+}
+
+impl<L: GlobalAlloc + 'static> Obmalloc<L> {
+    /// The configuration in force in this process: what the methods of the allocator that served its
+    /// first request say, with what its environment says in the place of that.
+    ///
+    /// A variable that starts with `OBMALLOC_` and is none of this allocator's, or has a value that it
+    /// does not understand, is ignored, and reported once on stderr. A process with more rights than
+    /// its user's ignores all of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use obmalloc::Obmalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: Obmalloc = Obmalloc::new().with_cache_bytes(256 << 10);
+    ///
+    /// assert_eq!(GLOBAL.config().cache_bytes(), 256 << 10);
+    /// ```
+    #[must_use]
+    pub fn config(&self) -> Config {
+        thread::config(&self.config)
+    }
+
+    /// The class of large blocks that serves a request, if its blocks are kept.
+    ///
+    /// Those of the system allocator alone: the type decides, so that no block of another `L` ever lies
+    /// in a magazine.
+    #[inline(always)]
+    fn large_class(layout: Layout) -> Option<LargeClass> {
+        let is_system = TypeId::of::<L>() == TypeId::of::<System>();
+        if os::HAS_ARENAS && is_system { LargeClass::of(layout) } else { None }
+    }
+
+    /// A large block, or null.
+    ///
+    /// The functions for large blocks are not inlined: what surrounds them is the fast path of small
+    /// blocks, which a call at its end leaves without a stack frame.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc`].
+    #[inline(never)]
+    unsafe fn alloc_large(&self, layout: Layout) -> *mut u8 {
+        if let Some(class) = Self::large_class(layout) {
+            return thread::alloc_large(class, &self.config);
+        }
+        // SAFETY: the caller owes a layout of a size other than zero.
+        let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
+        thread::or_after_trim(alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// A large block that reads as zero, or null.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc_zeroed`].
+    #[inline(never)]
+    unsafe fn alloc_large_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some(class) = Self::large_class(layout) {
+            return thread::alloc_large_zeroed(class, layout.size(), &self.config);
+        }
+        // SAFETY: the caller owes a layout of a size other than zero.
+        let alloc = || NonNull::new(unsafe { self.large.alloc_zeroed(layout) });
+        thread::or_after_trim(alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    /// Frees a large block.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`], for a large block.
+    #[inline(never)]
+    unsafe fn dealloc_large(&self, block: *mut u8, layout: Layout) {
+        match Self::large_class(layout) {
+            Some(class) => {
+                // SAFETY: the caller owes a block of this allocator, which is never null.
+                let block = unsafe { NonNull::new_unchecked(block) };
+                // SAFETY: the caller owes that the layout is the block's, so the class is, too.
+                unsafe { thread::dealloc_large(block, class, &self.config) }
+            }
+            // SAFETY: the caller owes that the block is the other allocator's, with this layout.
+            None => unsafe { self.large.dealloc(block, layout) },
+        }
+    }
+
+    /// Resizes a large block to a large size; null, and the block as it was, if there is no memory.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::realloc`], for a large block, with the layout of the new one.
+    #[inline(never)]
+    unsafe fn realloc_large(&self, block: *mut u8, layout: Layout, new_layout: Layout) -> *mut u8 {
+        match (Self::large_class(layout), Self::large_class(new_layout)) {
+            (Some(old), Some(new)) if old == new => block,
+            (Some(old), None) => {
+                // SAFETY: the caller owes a block of this allocator, which is never null.
+                let block = unsafe { NonNull::new_unchecked(block) };
+                // SAFETY: the caller owes that the layout is the block's, so the class is, too, and
+                // that the new size is not zero; it fits where the caller's alignment is larger.
+                unsafe { thread::release_large(block, old, new_layout.size()) }
+            }
+            (None, None) => {
+                // SAFETY: the caller owes that the block is the other allocator's, with this layout.
+                let resize = || unsafe { self.large.realloc(block, layout, new_layout.size()) };
+                let resized = thread::or_after_trim(|| NonNull::new(resize()));
+                resized.map_or(ptr::null_mut(), NonNull::as_ptr)
+            }
+            // SAFETY: the caller owes the conditions of this very function.
+            _ => unsafe { self.move_block(block, layout, new_layout) },
+        }
+    }
+
+    /// Resizes a block by moving it: `dealloc` finds a block's side and class by its layout alone, so
+    /// a block that changes either must change its place.
+    ///
+    /// # Safety
+    ///
+    /// - `block` came from this allocator with `layout`; both layouts have a size other than zero.
+    #[inline(never)]
+    unsafe fn move_block(&self, block: *mut u8, layout: Layout, new_layout: Layout) -> *mut u8 {
+        // SAFETY: the caller owes a size other than zero.
+        let moved = unsafe { self.alloc(new_layout) };
+        if !moved.is_null() {
+            let kept = layout.size().min(new_layout.size());
+            // SAFETY: both blocks have `kept` bytes, and a new block overlaps no other.
+            unsafe { ptr::copy_nonoverlapping(block, moved, kept) };
+            // SAFETY: the caller owes the block and its layout.
+            unsafe { self.dealloc(block, layout) };
+        }
+        moved
     }
 }
 
@@ -66,25 +284,26 @@ const fn small_class(layout: Layout) -> Option<SizeClass> {
     if os::HAS_ARENAS { SizeClass::of(layout) } else { None }
 }
 
-// SAFETY: a block is given out by exactly one of two sides, which the same pure function of the
-// layout finds again when it is freed or resized; each side gives blocks of at least the layout's
-// size and alignment that overlap no other; nothing below unwinds.
-unsafe impl GlobalAlloc for Obmalloc {
+// SAFETY: a block is given out by exactly one of three sides (a size class, a class of large blocks, the
+// other allocator), which the same pure functions of the layout and of the type find again when it is
+// freed or resized; each side gives blocks of at least the layout's size and alignment that overlap
+// no other; nothing below unwinds.
+unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match small_class(layout) {
-            Some(class) => thread::alloc(class),
+            Some(class) => thread::alloc(class, &self.config),
             // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { large::alloc(layout, thread::trim) },
+            None => unsafe { self.alloc_large(layout) },
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match small_class(layout) {
-            Some(class) => thread::alloc_zeroed(class, layout.size()),
+            Some(class) => thread::alloc_zeroed(class, layout.size(), &self.config),
             // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { large::alloc_zeroed(layout, thread::trim) },
+            None => unsafe { self.alloc_large_zeroed(layout) },
         }
     }
 
@@ -95,10 +314,10 @@ unsafe impl GlobalAlloc for Obmalloc {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                unsafe { thread::dealloc(block, class) }
+                unsafe { thread::dealloc(block, class, &self.config) }
             }
             // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { large::dealloc(block, layout) },
+            None => unsafe { self.dealloc_large(block, layout) },
         }
     }
 
@@ -109,29 +328,9 @@ unsafe impl GlobalAlloc for Obmalloc {
         match (small_class(layout), small_class(new_layout)) {
             (Some(old), Some(new)) if old == new => block,
             // SAFETY: the caller owes the conditions of this very function.
-            (None, None) => unsafe { large::realloc(block, layout, new_size, thread::trim) },
+            (None, None) => unsafe { self.realloc_large(block, layout, new_layout) },
             // SAFETY: as above.
-            _ => unsafe { move_block(block, layout, new_layout) },
+            _ => unsafe { self.move_block(block, layout, new_layout) },
         }
     }
-}
-
-/// Resizes a block by moving it: `dealloc` finds a block's side and class by its layout alone, so a
-/// block that changes either must change its place.
-///
-/// # Safety
-///
-/// - `block` came from this allocator with `layout`; both layouts have a size other than zero.
-#[inline(never)]
-unsafe fn move_block(block: *mut u8, layout: Layout, new_layout: Layout) -> *mut u8 {
-    // SAFETY: the caller owes a size other than zero.
-    let moved = unsafe { Obmalloc::new().alloc(new_layout) };
-    if !moved.is_null() {
-        let kept = layout.size().min(new_layout.size());
-        // SAFETY: both blocks have `kept` bytes, and a new block overlaps no other.
-        unsafe { ptr::copy_nonoverlapping(block, moved, kept) };
-        // SAFETY: the caller owes the block and its layout.
-        unsafe { Obmalloc::new().dealloc(block, layout) };
-    }
-    moved
 }

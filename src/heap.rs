@@ -16,12 +16,15 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use crate::arena::Arenas;
 use crate::block::{Block, Chain, Magazine};
 use crate::config::{
-    CLASS_COUNT, DEPOT_LOOK_FLUSHES, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
+    CLASS_COUNT, DEPOT_BYTES_MAX, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
     REFILL_POOLS_MAX, SHARD_COUNT,
 };
+use crate::depot::{Depot, Stock};
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
 use crate::size_class::SizeClass;
@@ -44,68 +47,9 @@ pub(crate) enum Direction {
     OneWay,
 }
 
-/// A stack of magazines that finds out how much of it is of use (the working set of Bonwick and Adams,
-/// 2001): as many magazines as it never went below for a while lay at its bottom for nothing.
-struct Depot {
-    magazines: [Magazine; DEPOT_MAGAZINES],
-    count: usize,
-    /// The fewest magazines since the last look.
-    least: usize,
-    /// Flushes since the last look.
-    flushes: u32,
-    /// What that look found to be of no use, less what has been taken since.
-    unused: usize,
-}
-
-impl Depot {
-    const EMPTY: Self = Self {
-        magazines: [const { Magazine::EMPTY }; DEPOT_MAGAZINES],
-        count: 0,
-        least: 0,
-        flushes: 0,
-        unused: 0,
-    };
-
-    /// Keeps a magazine, or hands it back if the depot is full.
-    fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
-        match self.magazines.get_mut(self.count) {
-            Some(place) => {
-                *place = magazine;
-                self.count += 1;
-                None
-            }
-            None => Some(magazine),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Magazine> {
-        self.count = self.count.checked_sub(1)?;
-        self.least = self.least.min(self.count);
-        let place = self.magazines.get_mut(self.count)?;
-        Some(core::mem::replace(place, Magazine::EMPTY))
-    }
-
-    /// Takes the magazine at the bottom if it is of no use; to be called with
-    /// each flush.
-    fn pop_unused(&mut self) -> Option<Magazine> {
-        self.flushes += 1;
-        if self.flushes >= DEPOT_LOOK_FLUSHES {
-            self.flushes = 0;
-            self.unused = core::mem::replace(&mut self.least, self.count);
-        }
-        self.unused = self.unused.checked_sub(1)?;
-        // The top moves to the bottom: one in so many flushes, that costs less than moving all.
-        let top = self.pop()?;
-        match self.magazines.first_mut().filter(|_| self.count > 0) {
-            Some(bottom) => Some(core::mem::replace(bottom, top)),
-            None => Some(top),
-        }
-    }
-}
-
 /// What one shard has of one class.
 struct ClassHeap {
-    depot: Depot,
+    depot: Depot<DEPOT_MAGAZINES>,
     used: PoolList,
     flushes_since_refill: u32,
 }
@@ -179,6 +123,8 @@ pub(crate) struct Heap<P> {
     threads: [AtomicU32; SHARD_COUNT],
     /// So many shards, the first ones, have ever been joined.
     shards_joined: AtomicUsize,
+    /// What the depots of each shard hold.
+    stocks: [CachePadded<Stock>; SHARD_COUNT],
     arenas: Arenas<P>,
 }
 
@@ -192,6 +138,10 @@ unsafe fn shard_of(block: NonNull<Block>) -> Shard {
     unsafe { Pool::of(block) }.shard()
 }
 
+fn bytes_of(class: SizeClass, magazine: &Magazine) -> usize {
+    magazine.len() as usize * class.bytes()
+}
+
 impl<P: PageSource> Heap<P> {
     /// A heap without memory.
     pub(crate) const fn new(pages: P) -> Self {
@@ -199,6 +149,7 @@ impl<P: PageSource> Heap<P> {
             shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
             threads: [const { AtomicU32::new(0) }; SHARD_COUNT],
             shards_joined: AtomicUsize::new(0),
+            stocks: [const { CachePadded::new(Stock::new()) }; SHARD_COUNT],
             arenas: Arenas::new(pages),
         }
     }
@@ -272,10 +223,14 @@ impl<P: PageSource> Heap<P> {
     fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         let mut heap = self.class(shard, class).lock();
         heap.flushes_since_refill = 0;
-        match heap.depot.pop() {
-            Some(magazine) => Some(Supply::Magazine(magazine)),
-            None => heap.gather(class, most),
-        }
+        let Some(magazine) = heap.depot.pop() else { return heap.gather(class, most) };
+        drop(heap);
+        self.stock(shard).leaves(bytes_of(class, &magazine));
+        Some(Supply::Magazine(magazine))
+    }
+
+    fn stock(&self, shard: Shard) -> &Stock {
+        &self.stocks[shard.index() % SHARD_COUNT]
     }
 
     /// At most `most` virgin blocks of a pool that was just taken and may read as zero.
@@ -305,6 +260,7 @@ impl<P: PageSource> Heap<P> {
         let Some(first) = magazine.first() else { return Direction::BothWays };
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
+        self.stock(home).comes(bytes_of(class, &magazine));
         let mut heap = self.class(home, class).lock();
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
@@ -313,13 +269,38 @@ impl<P: PageSource> Heap<P> {
         drop(heap);
         for magazine in [overflow, unused].into_iter().flatten() {
             // SAFETY: the caller owes where the blocks came from.
-            unsafe { self.give_back(class, magazine) };
+            unsafe { self.leave_depot(home, class, magazine) };
         }
         if one_way {
             self.empty_depot(home, class);
             return Direction::OneWay;
         }
+        self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
+            SizeClass::all().nth(index % CLASS_COUNT).is_some_and(|class| self.evict(home, class))
+        });
         Direction::BothWays
+    }
+
+    /// Has a depot let a magazine leave, and says if it had one.
+    fn evict(&self, shard: Shard, class: SizeClass) -> bool {
+        let evicted = self.class(shard, class).lock().depot.pop();
+        let has_evicted = evicted.is_some();
+        if let Some(magazine) = evicted {
+            // SAFETY: what the depot holds came through `flush`.
+            unsafe { self.leave_depot(shard, class, magazine) };
+        }
+        has_evicted
+    }
+
+    /// Gives back a magazine that has just left the depot of `shard`, or found no place there.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    unsafe fn leave_depot(&self, shard: Shard, class: SizeClass, magazine: Magazine) {
+        self.stock(shard).leaves(bytes_of(class, &magazine));
+        // SAFETY: the caller owes where the blocks came from.
+        unsafe { self.give_back(class, magazine) };
     }
 
     /// Gives blocks back to their pools.
@@ -368,7 +349,7 @@ impl<P: PageSource> Heap<P> {
         let unused = self.class(shard, class).lock().depot.pop_unused();
         if let Some(magazine) = unused {
             // SAFETY: what the depot holds came through `flush`.
-            unsafe { self.give_back(class, magazine) };
+            unsafe { self.leave_depot(shard, class, magazine) };
         }
     }
 
@@ -398,11 +379,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Empties a depot, one magazine at a time so that nobody waits long.
     fn empty_depot(&self, shard: Shard, class: SizeClass) {
-        let pop = || self.class(shard, class).lock().depot.pop();
-        while let Some(magazine) = pop() {
-            // SAFETY: what the depot holds came through `flush`.
-            unsafe { self.give_back(class, magazine) };
-        }
+        while self.evict(shard, class) {}
     }
 
     /// Releases all empty arenas, and returns the bytes.

@@ -1,77 +1,226 @@
-//! Large blocks: above 512 bytes, or of an alignment that no class serves. The system allocator's.
+//! Large blocks: the side of the system allocator, with a depot of magazines for each class in front
+//! of it, which all threads share.
 //!
-//! When that has none left, the heap's empty arenas may be what it lacks: they are released, and it
-//! is asked once more.
+//! A block of a class is taken from the system allocator with the layout of the class, not of the
+//! request, and goes back with that, so that any request of the class may have it next. It can go back
+//! at any moment: nothing here is carved or cut. What is too large or too much aligned for a class is
+//! none of this floor's.
 //!
-//! The functions are not inlined: what surrounds them is the fast path of small blocks, which a call
-//! at its end leaves without a stack frame.
+//! The depots are bounded together, in bytes: by a fraction of what the program has of the system
+//! allocator, so that they cost a large heap little and a small one not much. A magazine that does
+//! not fit makes others leave, of one class after the other, so that what a program has ceased to use
+//! makes place.
+//!
+//! Protocol. Any thread may call any function. A magazine belongs to the depot that it lies in or to
+//! the one thread that holds it; no function holds two locks, or one while it calls the system
+//! allocator.
 
-use core::alloc::{GlobalAlloc, Layout};
-use std::alloc::System;
+use core::alloc::GlobalAlloc;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Releases what the heap can do without, and says if that was anything.
-pub(crate) type Trim = fn() -> bool;
+use crate::block::Magazine;
+use crate::config::{
+    LARGE_CLASS_COUNT, LARGE_DEPOT_BYTES_MIN, LARGE_DEPOT_MAGAZINES, LARGE_TAKEN_PER_DEPOT_BYTE,
+};
+use crate::depot::{Depot, Stock};
+use crate::large_class::LargeClass;
+use crate::os::debug_check;
+use crate::sync::Lock;
 
-/// A large block, or null.
-///
-/// # Safety
-///
-/// - As for [`GlobalAlloc::alloc`].
-#[inline(never)]
-pub(crate) unsafe fn alloc(layout: Layout, trim: Trim) -> *mut u8 {
-    // SAFETY: the caller owes a layout of a size other than zero.
-    let block = unsafe { System.alloc(layout) };
-    if block.is_null() && trim() {
-        // SAFETY: as above.
-        return unsafe { System.alloc(layout) };
+/// What all threads share of large blocks, over the allocator `S` that the blocks come from.
+pub(crate) struct LargeHeap<S> {
+    depots: [Lock<LargeDepot>; LARGE_CLASS_COUNT],
+    stock: Stock,
+    /// Bytes of blocks of all classes that the system allocator has given and not got back, as far as
+    /// threads have told.
+    taken_bytes: AtomicUsize,
+    system: S,
+}
+
+/// The depot of one class.
+struct LargeDepot(Depot<LARGE_DEPOT_MAGAZINES>);
+
+// SAFETY: the chains behind its pointers belong to the depot, and are changed by whoever has the lock
+// around this value alone.
+unsafe impl Send for LargeDepot {}
+
+impl<S: GlobalAlloc> LargeHeap<S> {
+    /// Depots without blocks.
+    pub(crate) const fn new(system: S) -> Self {
+        Self {
+            depots: [const { Lock::new(LargeDepot(Depot::EMPTY)) }; LARGE_CLASS_COUNT],
+            stock: Stock::new(),
+            taken_bytes: AtomicUsize::new(0),
+            system,
+        }
     }
-    block
-}
 
-/// A large block that reads as zero, or null.
-///
-/// # Safety
-///
-/// - As for [`GlobalAlloc::alloc_zeroed`].
-#[inline(never)]
-pub(crate) unsafe fn alloc_zeroed(layout: Layout, trim: Trim) -> *mut u8 {
-    // SAFETY: the caller owes a layout of a size other than zero.
-    let block = unsafe { System.alloc_zeroed(layout) };
-    if block.is_null() && trim() {
-        // SAFETY: as above.
-        return unsafe { System.alloc_zeroed(layout) };
+    fn depot(&self, class: LargeClass) -> &Lock<LargeDepot> {
+        // The index is in range, so the remainder changes nothing but the proof.
+        &self.depots[class.index() % LARGE_CLASS_COUNT]
     }
-    block
-}
 
-/// Frees a large block.
-///
-/// # Safety
-///
-/// - As for [`GlobalAlloc::dealloc`], for a block that came from this file.
-#[inline(never)]
-pub(crate) unsafe fn dealloc(block: *mut u8, layout: Layout) {
-    // SAFETY: the caller owes that the block is the system allocator's, with this layout.
-    unsafe { System.dealloc(block, layout) }
-}
-
-/// Resizes a large block to a large size; null, and the block as it was, if there is no memory.
-///
-/// # Safety
-///
-/// - As for [`GlobalAlloc::realloc`], for a block that came from this file.
-#[inline(never)]
-pub(crate) unsafe fn realloc(
-    block: *mut u8,
-    layout: Layout,
-    new_size: usize,
-    trim: Trim,
-) -> *mut u8 {
-    // SAFETY: the caller owes that the block is the system allocator's, with this layout.
-    let moved = unsafe { System.realloc(block, layout, new_size) };
-    if moved.is_null() && trim() {
-        // SAFETY: as above; a null left the block as it was.
-        return unsafe { System.realloc(block, layout, new_size) };
+    /// A new block of `class`, of which the caller is to tell [`LargeHeap::report_taken`].
+    pub(crate) fn take(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        // SAFETY: a class has a size other than zero.
+        NonNull::new(unsafe { self.system.alloc(class.layout()) })
     }
-    moved
+
+    /// As [`LargeHeap::take`], for a block that reads as zero.
+    pub(crate) fn take_zeroed(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        // SAFETY: a class has a size other than zero.
+        NonNull::new(unsafe { self.system.alloc_zeroed(class.layout()) })
+    }
+
+    /// Gives one block back, of which the caller is to tell [`LargeHeap::report_taken`].
+    ///
+    /// # Safety
+    ///
+    /// - `block` is of `class`, from this heap, free, and the caller gives it up.
+    pub(crate) unsafe fn give(&self, class: LargeClass, block: NonNull<u8>) {
+        // SAFETY: the caller owes the block, which was taken with this layout.
+        unsafe { self.system.dealloc(block.as_ptr(), class.layout()) }
+    }
+
+    /// Makes a block of `class` one of the system allocator's, of another size and for it to free;
+    /// null, and the block as it was, if there is no memory. The caller is to tell
+    /// [`LargeHeap::report_taken`] of the block that the class no longer has.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is of `class`, from this heap, and the caller's.
+    /// - `new_size` is not zero, and does not exceed `isize::MAX` when rounded up to the alignment of
+    ///   a class.
+    pub(crate) unsafe fn resize(
+        &self,
+        class: LargeClass,
+        block: NonNull<u8>,
+        new_size: usize,
+    ) -> *mut u8 {
+        // SAFETY: the caller owes the block, which was taken with this layout, and the size.
+        unsafe { self.system.realloc(block.as_ptr(), class.layout(), new_size) }
+    }
+
+    /// Counts bytes that were taken from the system allocator, or given to it where negative.
+    pub(crate) fn report_taken(&self, bytes: isize) {
+        // Relaxed, here and below: the number bounds the depots, and guards nothing. A thread may tell
+        // of what it gave before another tells that it took it, so that the sum wraps for a moment.
+        self.taken_bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+    }
+
+    /// Bytes that the depots may hold.
+    fn depot_bytes_max(&self) -> usize {
+        let taken = self.taken_bytes.load(Ordering::Relaxed);
+        // What wrapped is a small number below zero.
+        let taken = if taken > isize::MAX as usize { 0 } else { taken };
+        LARGE_DEPOT_BYTES_MIN.max(taken / LARGE_TAKEN_PER_DEPOT_BYTE)
+    }
+
+    /// A magazine of free blocks that other threads, or this one, have left.
+    pub(crate) fn refill(&self, class: LargeClass) -> Option<Magazine> {
+        let magazine = self.depot(class).lock().0.pop()?;
+        self.stock.leaves(bytes_of(class, &magazine));
+        Some(magazine)
+    }
+
+    /// Takes a magazine for the depot of its class, which may make others leave.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks are of `class`, from this heap.
+    pub(crate) unsafe fn flush(&self, class: LargeClass, magazine: Magazine) {
+        if magazine.is_empty() {
+            return;
+        }
+        debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
+        self.stock.comes(bytes_of(class, &magazine));
+        let mut depot = self.depot(class).lock();
+        let overflow = depot.0.push(magazine);
+        let unused = depot.0.pop_unused();
+        drop(depot);
+        for magazine in [overflow, unused].into_iter().flatten() {
+            // SAFETY: what a depot holds came through this function.
+            unsafe { self.leave(class, magazine) };
+        }
+        self.stock
+            .evict_beyond(self.depot_bytes_max(), |index| self.evict(LargeClass::at(index)) > 0);
+    }
+
+    /// Has a depot let a magazine leave, and returns its bytes.
+    fn evict(&self, class: LargeClass) -> usize {
+        let evicted = self.depot(class).lock().0.pop();
+        evicted.map_or(0, |magazine| {
+            // SAFETY: what a depot holds came through `flush`.
+            unsafe { self.leave(class, magazine) }
+        })
+    }
+
+    /// Gives back a magazine that has just left its depot, or found no place there, and returns its
+    /// bytes.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks are of `class`, from this heap.
+    unsafe fn leave(&self, class: LargeClass, magazine: Magazine) -> usize {
+        self.stock.leaves(bytes_of(class, &magazine));
+        // SAFETY: the caller owes the blocks.
+        unsafe { self.give_back(class, magazine) }
+    }
+
+    /// Gives all blocks of a magazine back to the system allocator, and returns their bytes.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks are of `class`, from this heap.
+    pub(crate) unsafe fn give_back(&self, class: LargeClass, mut magazine: Magazine) -> usize {
+        let bytes = bytes_of(class, &magazine);
+        while let Some(block) = magazine.pop() {
+            // SAFETY: the caller owes the block.
+            unsafe { self.give(class, block.cast()) };
+        }
+        self.report_taken(-(bytes as isize));
+        bytes
+    }
+
+    /// Empties all depots, one magazine at a time so that nobody waits long, and returns the bytes.
+    pub(crate) fn empty_depots(&self) -> usize {
+        let mut bytes = 0;
+        for class in LargeClass::all() {
+            loop {
+                let evicted = self.evict(class);
+                bytes += evicted;
+                if evicted == 0 {
+                    break;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Closes all locks, so that a `fork` finds no depot half changed.
+    pub(crate) fn lock_for_fork(&self) {
+        self.depots.iter().for_each(Lock::lock_and_leave_closed);
+    }
+
+    /// Opens all locks after a `fork`, in the parent or in the child.
+    ///
+    /// # Safety
+    ///
+    /// - [`LargeHeap::lock_for_fork`] was called before, by this thread or its image in the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        for depot in &self.depots {
+            // SAFETY: the caller owes the call before.
+            unsafe { depot.force_unlock() };
+        }
+    }
 }
+
+fn bytes_of(class: LargeClass, magazine: &Magazine) -> usize {
+    magazine.len() as usize * class.bytes()
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

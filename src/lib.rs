@@ -41,7 +41,7 @@
 //!
 //! A file imports only from files whose `mod` line is above its own.
 
-// The sizes, and how they relate.
+// The sizes, how they relate, and what a program may choose.
 mod config;
 // What is asked of the operating system.
 mod os;
@@ -49,21 +49,30 @@ mod os;
 mod sync;
 // From a layout to a size class.
 mod size_class;
+// From a layout to a class of large blocks.
+mod large_class;
 // Free blocks, and chains of them.
 mod block;
+// The loaded magazine of one class.
+mod cache_bin;
+// Stacks of full magazines.
+mod depot;
 // Pools: 4 KiB of blocks of one class.
 mod pool;
 // Arenas: 256 KiB of pools.
 mod arena;
 // The heap that all threads share.
 mod heap;
-// Large blocks: the system allocator's.
+// Large blocks: the system allocator's, with depots in front.
 mod large;
 // The blocks that one thread holds.
 mod cache;
-// Each thread's cache, and the ends of threads; the only statics.
+// The large blocks that one thread holds.
+mod large_cache;
+// Each thread's caches, and the ends of threads; the only statics.
 mod thread;
 // The allocator that a program names.
 mod global;
 
+pub use config::Config;
 pub use global::Obmalloc;

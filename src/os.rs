@@ -1,8 +1,9 @@
 //! What the allocator asks of an operating system; the only files with `cfg(target)`.
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
-//! [`ThreadExit`], [`at_fork`], [`cores`], [`yield_now`] and [`write_error_and_abort`]. `unix` serves Linux (tested), macOS,
-//! FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request passes to the system allocator.
+//! [`ThreadExit`], [`at_fork`], [`cores`], [`yield_now`], [`for_each_variable`], [`write_error`] and [`abort`]. `unix`
+//! serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
+//! passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned` where nothing is.
 
 use core::ptr::NonNull;
 
@@ -34,10 +35,20 @@ mod system;
 #[path = "os/other.rs"]
 mod system;
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[path = "os/glibc.rs"]
+mod system_allocator;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[path = "os/untuned.rs"]
+mod system_allocator;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use system::{HAS_ARENAS, SystemPages, ThreadExit, at_fork, cores, yield_now};
+pub(crate) use system::{
+    HAS_ARENAS, SystemPages, ThreadExit, at_fork, cores, for_each_variable, write_error, yield_now,
+};
+pub(crate) use system_allocator::{trim_system_allocator, tune_system_allocator};
 
 /// Where arenas come from and go to. Any thread may call it at any time.
 pub(crate) trait PageSource {
@@ -75,7 +86,8 @@ pub(crate) fn abort_corrupt(what: &str, address: usize) -> ! {
         *digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         rest >>= 4;
     }
-    system::write_error_and_abort(&[b"obmalloc: ", what.as_bytes(), b" at 0x", &digits, b"\n"])
+    system::write_error(&[b"obmalloc: ", what.as_bytes(), b" at 0x", &digits, b"\n"]);
+    system::abort()
 }
 
 /// Ends the process, in debug builds, if an invariant of the allocator does not hold. It takes the

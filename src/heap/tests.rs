@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::block::Block;
+use crate::config::DEPOT_LOOK_FLUSHES;
 use crate::os::testing::TestPages;
 
 type TestHeap<'a> = Heap<&'a TestPages>;
@@ -101,14 +102,14 @@ fn what_a_depot_has_for_nothing_goes_back_while_it_is_in_use() {
     for magazine in fill(&heap, class, 10, 8) {
         flush(&heap, class, magazine);
     }
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 10);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 10);
     // Two magazines go out and come back, round after round: eight are of no use.
     for _ in 0..DEPOT_LOOK_FLUSHES {
         for magazine in fill(&heap, class, 2, 8) {
             flush(&heap, class, magazine);
         }
     }
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 2);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 2);
     assert_all_is_back(&heap, &pages);
 }
 
@@ -274,7 +275,7 @@ fn the_last_thread_to_leave_a_shard_empties_its_depots() {
         flush(&heap, class, magazine);
     }
     heap.leave(shards[0]);
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.count, 4);
+    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 4);
     heap.leave(shards[1]);
     heap.release_empty_arenas();
     assert_eq!(pages.live(), 0);

@@ -70,7 +70,12 @@ pub(crate) fn yield_now() {
     core::hint::spin_loop();
 }
 
-/// Aborts; there is no way to write without the standard library's own buffers.
-pub(super) fn write_error_and_abort(_parts: &[&[u8]]) -> ! {
+/// None: without arenas there is nothing to choose.
+pub(crate) fn for_each_variable(_prefix: &[u8], _look: impl FnMut(&[u8], &[u8])) {}
+
+/// Nothing: there is no way to write without the standard library's own buffers.
+pub(crate) fn write_error(_parts: &[&[u8]]) {}
+
+pub(super) fn abort() -> ! {
     std::process::abort()
 }

@@ -1,6 +1,6 @@
 //! Linux, macOS and the BSDs: `mmap`, a pthread key, `pthread_atfork`.
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -230,17 +230,100 @@ pub(crate) fn yield_now() {
     unsafe { libc::sched_yield() };
 }
 
-/// Writes the parts to stderr as one line and aborts.
-pub(super) fn write_error_and_abort(parts: &[&[u8]]) -> ! {
+/// Calls `look` with the name and the value of each environment variable whose name starts with
+/// `prefix`, the prefix left off; with none in a process that runs with more rights than its user's.
+///
+/// The variables are read where they are, as by `getenv`: by POSIX no thread may change them at the
+/// same time. A Rust program's are read before its `main`.
+pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8])) {
+    if has_more_rights() {
+        return;
+    }
+    // SAFETY: the C library's own variable, which this process reads as any `getenv` does.
+    let mut place = unsafe { variables() };
+    while !place.is_null() {
+        // SAFETY: a place in the array of variables, which a null ends.
+        let text = unsafe { place.read() };
+        if text.is_null() {
+            return;
+        }
+        // SAFETY: each variable is a string that ends with a zero, and lives as long as the process.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+        let equals = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
+        let (name, value) = text.split_at_checked(equals).unwrap_or((text, b""));
+        if let Some(name) = name.strip_prefix(prefix) {
+            look(name, value.get(1..).unwrap_or(b""));
+        }
+        // SAFETY: the null that ends the array is not reached yet.
+        place = unsafe { place.add(1) };
+    }
+}
+
+/// The start of the array of environment variables, or null.
+///
+/// # Safety
+///
+/// - No thread changes them at the same time.
+#[cfg(not(target_vendor = "apple"))]
+unsafe fn variables() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the caller owes that nobody writes to it now.
+    unsafe { environ }
+}
+
+/// The start of the array of environment variables, or null.
+///
+/// # Safety
+///
+/// - No thread changes them at the same time.
+#[cfg(target_vendor = "apple")]
+unsafe fn variables() -> *const *const c_char {
+    unsafe extern "C" {
+        fn _NSGetEnviron() -> *const *const *const c_char;
+    }
+    // SAFETY: `_NSGetEnviron` has no conditions.
+    let place = unsafe { _NSGetEnviron() };
+    // SAFETY: it returns the place of the C library's own variable, and the caller owes that nobody
+    // writes to it now.
+    unsafe { place.read() }
+}
+
+/// Whether the process runs with more rights than its user's, so that the user must not steer it.
+#[cfg(target_os = "linux")]
+fn has_more_rights() -> bool {
+    // SAFETY: `getauxval` has no conditions.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether the process runs with more rights than its user's, so that the user must not steer it.
+#[cfg(not(target_os = "linux"))]
+fn has_more_rights() -> bool {
+    unsafe extern "C" {
+        safe fn issetugid() -> core::ffi::c_int;
+    }
+    issetugid() != 0
+}
+
+/// Writes the parts to stderr as one line, of which it cuts off what is too long. Allocates nothing.
+pub(crate) fn write_error(parts: &[&[u8]]) {
     const LINE_BYTES: usize = 256;
-    let mut line = [0_u8; LINE_BYTES];
+    let mut line = [b'\n'; LINE_BYTES];
     let mut used = 0;
-    for (to, from) in line.iter_mut().zip(parts.iter().copied().flatten()) {
+    let bytes = parts.iter().copied().flatten();
+    for (to, from) in line.iter_mut().take(LINE_BYTES - 1).zip(bytes) {
         *to = *from;
         used += 1;
     }
+    if used == LINE_BYTES - 1 {
+        used = LINE_BYTES;
+    }
     // SAFETY: `used` bytes of `line` are valid for reads.
     unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), used) };
+}
+
+pub(super) fn abort() -> ! {
     // SAFETY: `abort` has no conditions.
     unsafe { libc::abort() }
 }

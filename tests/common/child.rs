@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio, exit};
 
 /// Set in the environment of a process that is to run the body.
-const IN_CHILD: &str = "OBMALLOC_TEST_IN_CHILD";
+const IN_CHILD: &str = "TEST_IN_CHILD";
 
 /// What the process says first, to show that it ran the body and not just no test at all.
 const BEGUN: &str = "the body of the test begins";

@@ -1,0 +1,85 @@
+use super::*;
+
+fn with(name: &str, value: &str) -> Result<Config, &'static str> {
+    Config::DEFAULT.with_variable(name.as_bytes(), value.as_bytes())
+}
+
+#[test]
+fn numbers_of_bytes_are_read() {
+    let cases =
+        [("0", 0), ("1", 1), ("0012", 12), ("64K", 64 << 10), ("3M", 3 << 20), ("2G", 2 << 30)];
+    for (text, bytes) in cases {
+        assert_eq!(
+            with("CACHE_BYTES", text),
+            Ok(Config::DEFAULT.with_cache_bytes(bytes)),
+            "{text}"
+        );
+    }
+    let most = usize::MAX.to_string();
+    assert_eq!(with("CACHE_BYTES", &most).map(|config| config.cache_bytes()), Ok(usize::MAX));
+}
+
+#[test]
+fn what_is_no_number_of_bytes_is_refused() {
+    let beyond = format!("{}0", usize::MAX);
+    for text in [
+        "",
+        "K",
+        "-1",
+        "+1",
+        " 1",
+        "1 ",
+        "1k",
+        "1KB",
+        "1KM",
+        "0x10",
+        "1.5M",
+        "\u{663}",
+        &beyond,
+        "99999999999999999G",
+    ] {
+        assert!(with("CACHE_BYTES", text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn tuning_is_on_or_off() {
+    assert_eq!(with("SYSTEM_TUNING", "0").map(|config| config.system_tuning()), Ok(false));
+    assert_eq!(with("SYSTEM_TUNING", "1").map(|config| config.system_tuning()), Ok(true));
+    for text in ["", "2", "01", "true", "on"] {
+        assert!(with("SYSTEM_TUNING", text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn unknown_names_are_refused() {
+    for name in ["", "CACHE", "CACHE_BYTES ", "cache_bytes", "CACHE_BYTES2"] {
+        assert!(with(name, "1").is_err(), "{name:?}");
+    }
+}
+
+/// Bytes that two full-grown magazines of each class hold.
+fn small_bytes(limits: CacheLimits) -> usize {
+    let sizes = (ALIGNMENT..=SMALL_MAX).step_by(ALIGNMENT);
+    sizes.map(|bytes| 2 * limits.magazine_blocks(bytes) as usize * bytes).sum()
+}
+
+#[test]
+fn a_thread_keeps_what_it_may() {
+    for bytes in [64 << 10, 100_000, 256 << 10, 1 << 20, CACHE_BYTES_DEFAULT, 1 << 30] {
+        let limits = Config::DEFAULT.with_cache_bytes(bytes).cache_limits();
+        // A class keeps at least one block in each magazine, which exceeds the smallest limits.
+        let least = small_bytes(CacheLimits::NONE);
+        assert!(small_bytes(limits) + limits.large_bytes <= bytes + least, "{bytes}: {limits:?}");
+    }
+}
+
+#[test]
+fn magazines_are_those_that_were_measured_by_default() {
+    let limits = Config::DEFAULT.cache_limits();
+    for (block_bytes, blocks) in [(8, 512), (32, 128), (40, 102), (64, 64), (256, 16), (512, 16)] {
+        assert_eq!(limits.magazine_blocks(block_bytes), blocks, "{block_bytes}");
+    }
+    let more = Config::DEFAULT.with_cache_bytes(usize::MAX).cache_limits();
+    assert_eq!(small_bytes(more), small_bytes(limits));
+}

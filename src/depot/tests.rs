@@ -1,0 +1,56 @@
+use core::cell::{Cell, RefCell};
+
+use super::*;
+
+/// Depots by the bytes of the magazines in them, which a stock counts.
+struct Depots<'a> {
+    stock: &'a Stock,
+    magazines: RefCell<Vec<Vec<usize>>>,
+}
+
+impl<'a> Depots<'a> {
+    fn new(stock: &'a Stock, magazines: Vec<Vec<usize>>) -> Self {
+        magazines.iter().flatten().for_each(|bytes| stock.comes(*bytes));
+        Self { stock, magazines: RefCell::new(magazines) }
+    }
+
+    fn evict(&self, index: usize) -> bool {
+        let mut magazines = self.magazines.borrow_mut();
+        let classes = magazines.len();
+        let evicted = magazines[index % classes].pop();
+        evicted.inspect(|bytes| self.stock.leaves(*bytes)).is_some()
+    }
+}
+
+#[test]
+fn what_fits_stays() {
+    let stock = Stock::new();
+    let depots = Depots::new(&stock, vec![vec![10], vec![20]]);
+    stock.evict_beyond(30, |index| depots.evict(index));
+    assert_eq!(stock.bytes(), 30);
+}
+
+#[test]
+fn classes_lose_in_turn_until_the_rest_fits() {
+    let stock = Stock::new();
+    let depots = Depots::new(&stock, vec![vec![10, 10], vec![], vec![10, 10], vec![10]]);
+    stock.evict_beyond(20, |index| depots.evict(index));
+    assert_eq!(*depots.magazines.borrow(), [vec![10], vec![], vec![10], vec![]]);
+    // The turn goes on where it was.
+    stock.evict_beyond(10, |index| depots.evict(index));
+    assert_eq!(*depots.magazines.borrow(), [vec![], vec![], vec![10], vec![]]);
+}
+
+#[test]
+fn one_call_evicts_few_and_looks_at_each_class_once() {
+    let stock = Stock::new();
+    let depots = Depots::new(&stock, vec![vec![1; 100]]);
+    stock.evict_beyond(0, |index| depots.evict(index));
+    assert_eq!(stock.bytes(), 100 - EVICTIONS_MAX);
+    let looks = Cell::new(0);
+    stock.evict_beyond(0, |_| {
+        looks.set(looks.get() + 1);
+        false
+    });
+    assert_eq!(looks.get(), EVICTION_LOOKS_MAX);
+}

@@ -1,0 +1,121 @@
+use core::sync::atomic::Ordering;
+
+use super::testing::TestSystem;
+use super::*;
+
+type TestHeap<'a> = LargeHeap<&'a TestSystem>;
+
+fn class_of(bytes: usize) -> LargeClass {
+    LargeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
+}
+
+fn take(heap: &TestHeap, class: LargeClass, blocks: usize) -> Magazine {
+    let mut magazine = Magazine::EMPTY;
+    for _ in 0..blocks {
+        let block = heap.take(class).expect("memory");
+        heap.report_taken(class.bytes() as isize);
+        // SAFETY: a block that was just taken.
+        unsafe { magazine.push(block.cast()) };
+    }
+    magazine
+}
+
+fn flush(heap: &TestHeap, class: LargeClass, magazine: Magazine) {
+    // SAFETY: tests flush what this heap gave them for this class.
+    unsafe { heap.flush(class, magazine) }
+}
+
+fn assert_all_is_back(heap: &TestHeap, system: &TestSystem) {
+    heap.empty_depots();
+    assert_eq!(system.live_bytes(), 0);
+    assert_eq!(heap.stock.bytes(), 0);
+    assert_eq!(heap.taken_bytes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_magazine_that_one_thread_left_is_the_next_ones() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let class = class_of(1024);
+    assert!(heap.refill(class).is_none());
+    flush(&heap, class, take(&heap, class, 3));
+    assert!(heap.refill(class_of(1152)).is_none());
+    let magazine = heap.refill(class).expect("what was flushed");
+    assert_eq!((magazine.len(), magazine.is_valid()), (3, true));
+    assert_eq!(system.taken.load(Ordering::SeqCst), 3);
+    flush(&heap, class, magazine);
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn every_class_takes_and_gives_blocks_of_its_own_layout() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    for class in LargeClass::all() {
+        flush(&heap, class, take(&heap, class, 2));
+        let zeroed = heap.take_zeroed(class).expect("memory");
+        heap.report_taken(class.bytes() as isize);
+        // SAFETY: the block is the test's, and has so many bytes, which were written as zeros.
+        let bytes = unsafe { core::slice::from_raw_parts(zeroed.as_ptr(), class.bytes()) };
+        assert!(bytes.iter().all(|byte| *byte == 0));
+        // SAFETY: the block is of this class.
+        unsafe { heap.give(class, zeroed) };
+        heap.report_taken(-(class.bytes() as isize));
+    }
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn the_depots_hold_no_more_than_they_may() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let most_in_a_magazine = 64 << 10;
+    for _ in 0..40 {
+        for class in LargeClass::all() {
+            flush(&heap, class, take(&heap, class, most_in_a_magazine / class.bytes()));
+            assert!(heap.stock.bytes() <= LARGE_DEPOT_BYTES_MIN);
+        }
+    }
+    assert_eq!(system.live_bytes(), heap.stock.bytes());
+    assert!(system.live_bytes() > LARGE_DEPOT_BYTES_MIN / 2);
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn the_depots_may_hold_a_fraction_of_what_is_taken() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    assert_eq!(heap.depot_bytes_max(), LARGE_DEPOT_BYTES_MIN);
+    heap.report_taken(1 << 30);
+    assert_eq!(heap.depot_bytes_max(), (1 << 30) / LARGE_TAKEN_PER_DEPOT_BYTE);
+    // What one thread gave before another told that it took it.
+    heap.report_taken(-(1 << 30) - 1);
+    assert_eq!(heap.depot_bytes_max(), LARGE_DEPOT_BYTES_MIN);
+}
+
+#[test]
+fn what_is_no_longer_used_makes_place() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let (old, new) = (class_of(4096), class_of(8192));
+    let fill = |class: LargeClass| {
+        for _ in 0..2 * LARGE_DEPOT_MAGAZINES {
+            flush(&heap, class, take(&heap, class, (64 << 10) / class.bytes()));
+        }
+    };
+    fill(old);
+    fill(new);
+    let count = |class: LargeClass| heap.depot(class).lock().0.len();
+    assert!(count(old) < count(new), "{} and {}", count(old), count(new));
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn without_memory_there_is_none() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    system.refuses.store(true, Ordering::SeqCst);
+    for class in LargeClass::all() {
+        assert!(heap.take(class).is_none() && heap.take_zeroed(class).is_none());
+    }
+}

@@ -1,0 +1,185 @@
+use core::sync::atomic::Ordering;
+
+use super::*;
+use crate::config::Config;
+use crate::large::testing::TestSystem;
+
+const BYTES_MAX: usize = 1 << 20;
+
+/// What a thread is: a cache over shared depots, driven as `thread` drives it.
+struct Owner<'a> {
+    cache: LargeCache,
+    heap: &'a LargeHeap<&'a TestSystem>,
+}
+
+impl<'a> Owner<'a> {
+    fn new(heap: &'a LargeHeap<&'a TestSystem>, bytes_max: usize) -> Self {
+        let cache = LargeCache::new();
+        cache.keep_until_exit(bytes_max);
+        Self { cache, heap }
+    }
+
+    fn alloc(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        let cache = &self.cache;
+        let reserve = || cache.pop_spare(class).or_else(|| cache.refill(self.heap, class));
+        cache.pop(class).or_else(reserve).or_else(|| cache.take(self.heap, class))
+    }
+
+    fn alloc_many(&self, class: LargeClass, count: usize) -> Vec<NonNull<u8>> {
+        (0..count).map(|_| self.alloc(class).expect("memory")).collect()
+    }
+
+    fn free(&self, class: LargeClass, block: NonNull<u8>) {
+        // SAFETY: tests free what this heap gave for this class.
+        if !unsafe { self.cache.push(block, class) } {
+            // SAFETY: as above; it was not taken.
+            unsafe { self.cache.push_full(self.heap, block, class) }
+        }
+    }
+
+    fn free_all(&self, class: LargeClass, blocks: Vec<NonNull<u8>>) {
+        blocks.into_iter().for_each(|block| self.free(class, block));
+    }
+
+    /// Bytes of free blocks in the cache.
+    fn held(&self) -> usize {
+        let held = |class: LargeClass| {
+            let spare = self.cache.spare(class).replace(Magazine::EMPTY);
+            let blocks = spare.len() as usize + self.cache.bin(class).len() as usize;
+            self.cache.spare(class).set(spare);
+            blocks * class.bytes()
+        };
+        LargeClass::all().map(held).sum()
+    }
+}
+
+fn class_of(bytes: usize) -> LargeClass {
+    LargeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
+}
+
+fn assert_all_is_back(owner: &Owner, system: &TestSystem) {
+    owner.cache.flush_for_good(owner.heap);
+    owner.heap.empty_depots();
+    assert_eq!(system.live_bytes(), 0);
+}
+
+#[test]
+fn a_freed_block_is_given_next() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let owner = Owner::new(&heap, BYTES_MAX);
+    for class in LargeClass::all() {
+        let block = owner.alloc(class).expect("memory");
+        owner.free(class, block);
+        let taken = system.taken.load(Ordering::SeqCst);
+        for _ in 0..100 {
+            assert_eq!(owner.alloc(class), Some(block));
+            owner.free(class, block);
+        }
+        assert_eq!(system.taken.load(Ordering::SeqCst), taken);
+    }
+    assert_all_is_back(&owner, &system);
+}
+
+#[test]
+fn all_classes_together_hold_no_more_than_they_may() {
+    for bytes_max in [0, 1000, 64 << 10, 100_000, BYTES_MAX] {
+        let system = TestSystem::default();
+        let heap = LargeHeap::new(&system);
+        let owner = Owner::new(&heap, bytes_max);
+        for round in 0..3 {
+            for class in LargeClass::all() {
+                let blocks = owner.alloc_many(class, 200);
+                owner.free_all(class, blocks);
+                assert!(owner.cache.is_valid(), "{bytes_max}");
+                assert!(owner.held() <= bytes_max, "{} of {bytes_max}", owner.held());
+            }
+            let holds_some = owner.held() >= bytes_max / 4;
+            assert!(
+                round == 0 || bytes_max < 64 << 10 || holds_some,
+                "{} of {bytes_max}",
+                owner.held()
+            );
+        }
+        assert_all_is_back(&owner, &system);
+    }
+}
+
+#[test]
+fn a_class_without_room_takes_anothers() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    // Two magazines of 32 KiB blocks, and no more.
+    let owner = Owner::new(&heap, 128 << 10);
+    let (first, second) = (class_of(32 << 10), class_of(16 << 10));
+    for class in [first, second, first] {
+        let blocks = owner.alloc_many(class, 20);
+        owner.free_all(class, blocks);
+        assert!(owner.cache.bin(class).capacity() > 0, "{} bytes", class.bytes());
+        assert!(owner.cache.is_valid());
+    }
+    assert_all_is_back(&owner, &system);
+}
+
+#[test]
+fn what_one_thread_frees_another_is_given() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let (producer, consumer) = (Owner::new(&heap, BYTES_MAX), Owner::new(&heap, BYTES_MAX));
+    let class = class_of(4096);
+    for _ in 0..200 {
+        let blocks = producer.alloc_many(class, 32);
+        consumer.free_all(class, blocks);
+    }
+    // Without depots each block would come from the system allocator.
+    assert!(system.taken.load(Ordering::SeqCst) < 200);
+    assert!(producer.cache.is_valid() && consumer.cache.is_valid());
+    producer.cache.flush_for_good(&heap);
+    assert_all_is_back(&consumer, &system);
+}
+
+#[test]
+fn after_its_end_a_thread_keeps_nothing() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let owner = Owner::new(&heap, BYTES_MAX);
+    let class = class_of(2048);
+    let blocks = owner.alloc_many(class, 100);
+    owner.free_all(class, blocks);
+    owner.cache.flush_for_good(&heap);
+    heap.empty_depots();
+    assert_eq!(system.live_bytes(), 0);
+    let blocks = owner.alloc_many(class, 100);
+    assert_eq!(system.live_bytes(), 100 * class.bytes());
+    owner.free_all(class, blocks);
+    assert_eq!(system.live_bytes(), 0);
+}
+
+#[test]
+fn blocks_are_flushed_in_the_order_of_their_addresses() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let owner = Owner::new(&heap, BYTES_MAX);
+    let class = class_of(1024);
+    // In an order that is none: those at odd places first.
+    let mut blocks = owner.alloc_many(class, 600);
+    blocks.sort();
+    let (odd, even): (Vec<_>, Vec<_>) = (0..600).partition(|index| index % 2 == 1);
+    odd.into_iter().chain(even).for_each(|index| owner.free(class, blocks[index]));
+    let mut magazine = heap.refill(class).expect("what did not fit");
+    let popped: Vec<_> = core::iter::from_fn(|| magazine.pop()).collect();
+    assert!(popped.len() > 1 && popped.is_sorted());
+    for block in popped {
+        owner.free(class, block.cast());
+    }
+    assert_all_is_back(&owner, &system);
+}
+
+#[test]
+fn the_default_lets_every_class_have_full_magazines() {
+    let owner = LargeCache::new();
+    owner.keep_until_exit(Config::DEFAULT.cache_limits().large_bytes);
+    for (bytes, blocks) in [(576, 64), (1024, 64), (4096, 16), (8192, 8), (32768, 2)] {
+        assert_eq!(owner.blocks_max(class_of(bytes)), blocks, "{bytes}");
+    }
+}

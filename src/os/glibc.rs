@@ -1,0 +1,35 @@
+//! The GNU C library's allocator, which serves large blocks: its thresholds, and how it gives back
+//! what it holds.
+
+/// Top of the heap that stays when blocks there are freed. By default it is 128 KiB at first, so that
+/// a program which fills and empties a buffer pays for its pages each time.
+const TRIM_THRESHOLD_BYTES: i32 = 64 << 20;
+
+/// Blocks from this size on are mappings of their own; the most that the library accepts on 64 bits.
+const MMAP_THRESHOLD_BYTES: i32 = (4 << 20) * size_of::<usize>() as i32;
+
+/// What a user sets to have these thresholds as they like, and is then left alone.
+const USERS_VARIABLES: [&[u8]; 4] =
+    [b"MALLOC_TRIM_THRESHOLD_", b"MALLOC_MMAP_THRESHOLD_", b"MALLOC_TOP_PAD_", b"GLIBC_TUNABLES"];
+
+/// Raises the thresholds above which memory goes back to the kernel, unless the user has set them.
+pub(crate) fn tune_system_allocator() {
+    let mut is_users = false;
+    super::for_each_variable(b"", |name, value| {
+        let is_malloc = name != b"GLIBC_TUNABLES" || value.windows(6).any(|at| at == b"malloc");
+        is_users |= is_malloc && USERS_VARIABLES.contains(&name);
+    });
+    if is_users {
+        return;
+    }
+    // SAFETY: `mallopt` has no conditions.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) };
+    // SAFETY: as above.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) };
+}
+
+/// Gives the kernel what the library holds for nothing, and says if that was anything.
+pub(crate) fn trim_system_allocator() -> bool {
+    // SAFETY: `malloc_trim` has no conditions.
+    unsafe { libc::malloc_trim(0) != 0 }
+}

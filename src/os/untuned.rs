@@ -1,0 +1,9 @@
+//! System allocators of which nothing is known but that they allocate.
+
+/// Nothing: no threshold is known.
+pub(crate) fn tune_system_allocator() {}
+
+/// Nothing: no way to is known.
+pub(crate) fn trim_system_allocator() -> bool {
+    false
+}

@@ -53,6 +53,8 @@ mod size_class;
 mod block;
 // Pools: 4 KiB of blocks of one class.
 mod pool;
+// From an address to the class of its pool.
+mod pool_map;
 // Arenas: 256 KiB of pools.
 mod arena;
 // The heap that all threads share.

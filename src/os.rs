@@ -61,6 +61,18 @@ pub(crate) trait PageSource {
     /// - `arena` came from [`PageSource::map`] of this source and was not released since.
     /// - Nothing refers to its memory any more.
     unsafe fn purge(&self, arena: NonNull<u8>) -> bool;
+
+    /// Maps `ARENA_BYTES` of zeroed memory for a table, aligned for pointers, or says that there is
+    /// none. What is not released stays as long as anything that this source has given.
+    fn map_table(&self) -> Option<NonNull<u8>>;
+
+    /// Gives a table back.
+    ///
+    /// # Safety
+    ///
+    /// - `table` came from [`PageSource::map_table`] of this source and was not released since.
+    /// - Nothing refers to its memory any more.
+    unsafe fn release_table(&self, table: NonNull<u8>);
 }
 
 /// Ends the process because an invariant does not hold: one line on stderr that says which, and the

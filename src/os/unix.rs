@@ -62,6 +62,16 @@ impl PageSource for SystemPages {
             unsafe { map_with(arena.as_ptr().addr(), ARENA_BYTES, libc::MAP_FIXED).is_some() }
         }
     }
+
+    fn map_table(&self) -> Option<NonNull<u8>> {
+        map_at(0, ARENA_BYTES)
+    }
+
+    unsafe fn release_table(&self, table: NonNull<u8>) {
+        // A table that the system does not take costs addresses, and no memory: it was never touched.
+        // SAFETY: the caller owes that the table is mapped, with this length, and unused.
+        unsafe { unmap(table, ARENA_BYTES) };
+    }
 }
 
 fn is_aligned(arena: NonNull<u8>) -> bool {

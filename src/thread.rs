@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::cache::{Keeping, ThreadCache};
 use crate::heap::Heap;
 use crate::os::{self, SystemPages, ThreadExit};
+use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 
 static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
@@ -169,6 +170,12 @@ unsafe extern "C" fn unlock_in_child() {
     with_cache(|cache| HEAP.forget_other_threads(cache.joined()));
     // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
     unsafe { HEAP.unlock_after_fork() };
+}
+
+/// The place of a block that `address` lies in, if it lies in a pool that a class has. Exact for an
+/// address that the caller owns, in a block or elsewhere.
+pub(crate) fn place_at(address: usize) -> Option<Place> {
+    HEAP.pool_map().place_at(address)
 }
 
 /// Gives back to the system what this thread and the heap can do without, and says if that was

@@ -140,8 +140,9 @@ fn the_usable_size_may_be_used() {
     }
     for (number, block) in blocks.iter().enumerate() {
         for offset in 0..block.layout.size() {
+            let byte = block.start.wrapping_add(offset);
             // SAFETY: the block has so many bytes, all of them written above.
-            assert_eq!(unsafe { block.start.add(offset).read() }, number as u8);
+            assert_eq!(unsafe { byte.read() }, number as u8);
         }
     }
 }

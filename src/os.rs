@@ -34,6 +34,16 @@ mod system;
 #[path = "os/other.rs"]
 mod system;
 
+// Elsewhere libraries with thread-locals are not unloaded (macOS), or none is (musl), or what would be
+// said here is untested (the BSDs). A static program has no loader to ask.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    not(target_feature = "crt-static"),
+    not(obmalloc_no_arenas),
+))]
+mod pin;
+
 #[cfg(test)]
 pub(crate) mod testing;
 

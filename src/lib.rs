@@ -67,5 +67,8 @@ mod cache;
 mod thread;
 // The allocator that a program names.
 mod global;
+// C's `malloc` and its kin.
+#[cfg(feature = "preload")]
+mod preload;
 
 pub use global::Obmalloc;

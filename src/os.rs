@@ -44,6 +44,20 @@ mod system;
 ))]
 mod pin;
 
+#[cfg(feature = "preload")]
+pub(crate) mod upstream;
+
+#[cfg(all(
+    feature = "preload",
+    not(all(
+        target_os = "linux",
+        target_env = "gnu",
+        target_pointer_width = "64",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+    )),
+))]
+compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AArch64");
+
 #[cfg(test)]
 pub(crate) mod testing;
 

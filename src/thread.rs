@@ -6,6 +6,11 @@
 //! the flush when the thread ends, as late as it can. What comes later still finds the cache working;
 //! it then keeps no blocks.
 
+#[cfg(feature = "preload")]
+mod of_process;
+#[cfg(not(feature = "preload"))]
+mod plain;
+
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,24 +21,22 @@ use crate::os::{self, SystemPages, ThreadExit};
 use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 
+#[cfg(feature = "preload")]
+use of_process as own;
+#[cfg(feature = "preload")]
+pub(crate) use of_process::{
+    class_at, dealloc_anywhere, may_use_cache, pop, upstream_trim, upstream_usable_size,
+};
+use own::{cache_is_flushed, keeping_errno, with_cache, with_cache_if_any};
+#[cfg(not(feature = "preload"))]
+use plain as own;
+
 static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
 static EXIT: ThreadExit = ThreadExit::new(flush_at_exit);
 static CORES: AtomicUsize = AtomicUsize::new(0);
 static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
 
-thread_local! {
-    static CACHE: ThreadCache = const { ThreadCache::new() };
-}
-
 const _: () = assert!(!core::mem::needs_drop::<ThreadCache>());
-
-#[inline(always)]
-fn with_cache<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
-    match CACHE.try_with(use_cache) {
-        Ok(result) => result,
-        Err(_) => os::abort_corrupt("thread cache without destructor is gone", 0),
-    }
-}
 
 /// A block of `class`, or null.
 #[inline(always)]
@@ -114,10 +117,12 @@ fn refill_slow(
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass) {
-    with_cache(|cache| {
-        prepare(cache);
-        // SAFETY: the caller owes the block; all blocks are of the one heap.
-        unsafe { cache.push_full(&HEAP, block, class) }
+    keeping_errno(|| {
+        with_cache(|cache| {
+            prepare(cache);
+            // SAFETY: the caller owes the block; all blocks are of the one heap.
+            unsafe { cache.push_full(&HEAP, block, class) }
+        });
     });
 }
 
@@ -154,6 +159,7 @@ fn cores() -> usize {
 unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
     if EXIT.is_due(value) {
         with_cache(|cache| cache.flush_for_good(&HEAP));
+        cache_is_flushed();
     }
 }
 
@@ -167,7 +173,7 @@ unsafe extern "C" fn unlock_in_parent() {
 }
 
 unsafe extern "C" fn unlock_in_child() {
-    with_cache(|cache| HEAP.forget_other_threads(cache.joined()));
+    HEAP.forget_other_threads(with_cache_if_any(ThreadCache::joined).flatten());
     // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
     unsafe { HEAP.unlock_after_fork() };
 }

@@ -1,0 +1,148 @@
+//! The thread's cache where this allocator is the process's `malloc`, and what else only that needs.
+//!
+//! The C library itself then calls this library, also from inside of what this library calls: the value
+//! of a pthread key beyond the first 32 needs memory, and so may a handler of `fork`. And a
+//! thread-local of a shared library is reached by a call, `__tls_get_addr`, which may need memory, too.
+//! This must come to an end.
+//!
+//! So a thread's cache is a block of the C library's, from the thread's first request until its end. It
+//! is found through a slot of the thread's own, which needs no call, and which says when there is none to be
+//! used: inside of such a call, and after the thread's end has flushed it. C's functions then allocate from the
+//! C library, and all else passes through a cache that is gone with the call.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use static_assertions::const_assert;
+
+use super::{HEAP, prepare};
+use crate::cache::{Keeping, ThreadCache};
+use crate::os::upstream;
+use crate::size_class::SizeClass;
+
+/// The slot of a thread that must do without a cache. Null is that of one that has made no request yet;
+/// any other pointer is the cache.
+const WITHOUT: *mut u8 = ptr::without_provenance_mut(1);
+
+const_assert!(align_of::<ThreadCache>() > 1);
+
+static USABLE_SIZE: upstream::Hidden = upstream::Hidden::new(c"malloc_usable_size");
+static TRIM: upstream::Hidden = upstream::Hidden::new(c"malloc_trim");
+
+#[inline(always)]
+fn cache_of_thread() -> Option<NonNull<ThreadCache>> {
+    let slot = upstream::thread_slot();
+    if slot <= WITHOUT { None } else { NonNull::new(slot.cast()) }
+}
+
+#[inline(always)]
+pub(super) fn with_cache<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
+    match cache_of_thread() {
+        // SAFETY: the cache in the slot is this thread's, and stays until the thread's end.
+        Some(cache) => use_cache(unsafe { cache.as_ref() }),
+        None => with_cache_slow(use_cache),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn with_cache_slow<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
+    if may_use_cache()
+        && let Some(cache) = cache_of_thread()
+    {
+        // SAFETY: as above.
+        return use_cache(unsafe { cache.as_ref() });
+    }
+    // One that keeps nothing, so that it may go again.
+    let cache = ThreadCache::new();
+    cache.flush_for_good(&HEAP);
+    use_cache(&cache)
+}
+
+/// As [`with_cache`], if the thread has a cache.
+pub(super) fn with_cache_if_any<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> Option<R> {
+    // SAFETY: as in `with_cache`.
+    cache_of_thread().map(|cache| use_cache(unsafe { cache.as_ref() }))
+}
+
+/// The thread's end has flushed its cache.
+pub(super) fn cache_is_flushed() {
+    if let Some(cache) = cache_of_thread() {
+        upstream::set_thread_slot(WITHOUT);
+        // SAFETY: the cache is a block of the C library's, and the slot no longer refers to it.
+        unsafe { upstream::free(cache.as_ptr().cast()) };
+    }
+}
+
+/// Calls what may change `errno`, and sets it back.
+pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
+    let before = upstream::errno();
+    let result = call();
+    upstream::set_errno(before);
+    result
+}
+
+/// Whether the thread has a cache to be used now; it gets one if it is the first time.
+pub(crate) fn may_use_cache() -> bool {
+    cache_of_thread().is_some() || (upstream::thread_slot().is_null() && make_cache())
+}
+
+/// Makes the thread's cache, unless its end would not flush it.
+#[cold]
+#[inline(never)]
+fn make_cache() -> bool {
+    upstream::set_thread_slot(WITHOUT);
+    let made: *mut ThreadCache = upstream::calloc(1, size_of::<ThreadCache>()).cast();
+    // SAFETY: what is not null is a block of this size, aligned for any object, and a cache of all zeros
+    // is one without blocks.
+    if let Some(cache) = unsafe { made.as_ref() } {
+        prepare(cache);
+        if cache.keeping() == Keeping::UntilExit {
+            upstream::set_thread_slot(made.cast());
+            return true;
+        }
+    }
+    // SAFETY: null or the block from above, to which nothing refers.
+    unsafe { upstream::free(made.cast()) };
+    upstream::set_thread_slot(ptr::null_mut());
+    false
+}
+
+/// A block of `class` that the thread has at hand.
+#[inline(always)]
+pub(crate) fn pop(class: SizeClass) -> Option<NonNull<u8>> {
+    // SAFETY: as in `with_cache`.
+    unsafe { cache_of_thread()?.as_ref() }.pop(class)
+}
+
+/// As [`super::dealloc`], for threads that may have no cache.
+///
+/// # Safety
+///
+/// - As for [`super::dealloc`].
+#[inline(always)]
+pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
+    match cache_of_thread() {
+        // SAFETY: the caller owes the same.
+        Some(_) => unsafe { super::dealloc(block, class) },
+        // SAFETY: the caller owes the same, and a cache that is made for it has no room.
+        None => unsafe { super::dealloc_slow(block, class) },
+    }
+}
+
+/// The class of the small block that starts at `address`; `None` if what is there is none. The caller
+/// owns what is there.
+#[inline(always)]
+pub(crate) fn class_at(address: usize) -> Option<SizeClass> {
+    HEAP.pool_map().class_at(address)
+}
+
+/// Where glibc's own `malloc_usable_size` is, or null.
+pub(crate) fn upstream_usable_size() -> *mut c_void {
+    USABLE_SIZE.address()
+}
+
+/// Where glibc's own `malloc_trim` is, or null.
+pub(crate) fn upstream_trim() -> *mut c_void {
+    TRIM.address()
+}

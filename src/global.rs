@@ -29,7 +29,11 @@ use crate::{large, thread};
 /// Any block may be freed by any thread, also when the one that allocated it has ended. It may be
 /// used before `main`, in destructors of thread-locals, in `atexit` handlers and after `fork`, not in
 /// signal handlers. A handler that a program registers with `pthread_atfork` before its first
-/// allocation must not allocate. A shared library that carries this allocator must stay loaded.
+/// allocation must not allocate.
+///
+/// A shared library that carries this allocator has copies of its own of all that is shared, and stays
+/// loaded when it is closed: on Linux with glibc it sees to that itself when it is loaded. On BSDs it must
+/// not be closed.
 ///
 /// # Source
 ///

@@ -13,6 +13,7 @@ use core::mem::MaybeUninit;
 
 /// What the loader calls when it has loaded this code; it is `#[used]`, since nothing else refers to it.
 #[used]
+// SAFETY: the loader calls what the pointers in this section point to, and this is such a function.
 #[unsafe(link_section = ".init_array")]
 static PIN_WHEN_LOADED: extern "C" fn() = pin_unless_main_program;
 

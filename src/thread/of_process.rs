@@ -29,6 +29,18 @@ const_assert!(align_of::<ThreadCache>() > 1);
 static USABLE_SIZE: upstream::Hidden = upstream::Hidden::new(c"malloc_usable_size");
 static TRIM: upstream::Hidden = upstream::Hidden::new(c"malloc_trim");
 
+/// Looks for them when the library is loaded, by the thread that holds the loader's lock: whoever needs
+/// them first may be one that this thread waits for.
+#[used]
+// SAFETY: the loader calls what the pointers in this section point to, and this is such a function.
+#[unsafe(link_section = ".init_array")]
+static FIND_WHEN_LOADED: extern "C" fn() = find_hidden;
+
+extern "C" fn find_hidden() {
+    upstream_usable_size();
+    upstream_trim();
+}
+
 #[inline(always)]
 fn cache_of_thread() -> Option<NonNull<ThreadCache>> {
     let slot = upstream::thread_slot();

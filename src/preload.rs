@@ -44,6 +44,7 @@ fn class_of_aligned(size: usize, alignment: usize) -> Option<SizeClass> {
     if os::HAS_ARENAS { SizeClass::of(layout) } else { None }
 }
 
+/// A block of C's, or null and `errno`.
 #[inline(always)]
 fn allocate(size: usize) -> *mut u8 {
     match class_of(size).and_then(thread::pop) {
@@ -74,12 +75,15 @@ fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
     if block.is_null() { no_memory() } else { block }
 }
 
+/// Null, and `errno` says why.
 #[cold]
 fn no_memory() -> *mut u8 {
     upstream::set_errno(libc::ENOMEM);
     ptr::null_mut()
 }
 
+/// Frees a small block.
+///
 /// # Safety
 ///
 /// - `block` came from this library with this class, and the caller gives it up.

@@ -1,10 +1,11 @@
 //! Each thread's cache, the heap behind all of them, and the ends of threads and starts of processes
-//! that both must survive; the only statics of the crate.
+//! that both must survive; the only statics of the crate that are state.
 //!
-//! The thread-local is `const` and has no `Drop`, so that it is usable before `main`, in destructors
-//! of other thread-locals, and after them. A thread's first slow path has the operating system call
-//! the flush when the thread ends, as late as it can. What comes later still finds the cache working;
-//! it then keeps no blocks.
+//! In a Rust program (`plain`) the thread-local is `const` and has no `Drop`, so that it is usable before
+//! `main`, in destructors of other thread-locals, and after them. A thread's first slow path has the
+//! operating system call the flush when the thread ends, as late as it can. What comes later still
+//! finds the cache working; it then keeps no blocks. `of_process` is for the library to preload, which
+//! the C library itself calls.
 
 #[cfg(feature = "preload")]
 mod of_process;

@@ -6,9 +6,9 @@
 //! This must come to an end.
 //!
 //! So a thread's cache is a block of the C library's, from the thread's first request until its end. It
-//! is found through a slot of the thread's own, which needs no call, and which says when there is none to be
-//! used: inside of such a call, and after the thread's end has flushed it. C's functions then allocate from the
-//! C library, and all else passes through a cache that is gone with the call.
+//! is found through a slot of the thread's own, which needs no call, and which says when there is none
+//! to be used: inside of such a call, and after the thread's end has flushed it. C's functions then
+//! allocate from the C library, and all else passes through a cache that is gone with the call.
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -99,25 +99,31 @@ pub(crate) fn may_use_cache() -> bool {
     cache_of_thread().is_some() || (upstream::thread_slot().is_null() && make_cache())
 }
 
-/// Makes the thread's cache, unless its end would not flush it.
+/// Makes the thread's cache, unless there is no memory or the thread's end would not flush it.
 #[cold]
 #[inline(never)]
 fn make_cache() -> bool {
     upstream::set_thread_slot(WITHOUT);
-    let made: *mut ThreadCache = upstream::calloc(1, size_of::<ThreadCache>()).cast();
-    // SAFETY: what is not null is a block of this size, aligned for any object, and a cache of all zeros
-    // is one without blocks.
-    if let Some(cache) = unsafe { made.as_ref() } {
-        prepare(cache);
-        if cache.keeping() == Keeping::UntilExit {
-            upstream::set_thread_slot(made.cast());
-            return true;
-        }
+    let made = make_flushed_at_exit();
+    upstream::set_thread_slot(made.map_or(ptr::null_mut(), |cache| cache.as_ptr().cast()));
+    made.is_some()
+}
+
+fn make_flushed_at_exit() -> Option<NonNull<ThreadCache>> {
+    const_assert!(align_of::<ThreadCache>() <= align_of::<u128>());
+    let made: NonNull<ThreadCache> =
+        NonNull::new(upstream::malloc(size_of::<ThreadCache>()))?.cast();
+    // SAFETY: a block of this size, aligned for any object.
+    unsafe { made.write(ThreadCache::new()) };
+    // SAFETY: written just now.
+    let cache = unsafe { made.as_ref() };
+    prepare(cache);
+    if cache.keeping() == Keeping::UntilExit {
+        return Some(made);
     }
-    // SAFETY: null or the block from above, to which nothing refers.
-    unsafe { upstream::free(made.cast()) };
-    upstream::set_thread_slot(ptr::null_mut());
-    false
+    // SAFETY: the block from above, to which nothing refers any more.
+    unsafe { upstream::free(made.as_ptr().cast()) };
+    None
 }
 
 /// A block of `class` that the thread has at hand.
@@ -127,7 +133,7 @@ pub(crate) fn pop(class: SizeClass) -> Option<NonNull<u8>> {
     unsafe { cache_of_thread()?.as_ref() }.pop(class)
 }
 
-/// As [`super::dealloc`], for threads that may have no cache.
+/// As [`super::dealloc`], with a shorter way for threads that have a cache.
 ///
 /// # Safety
 ///
@@ -137,7 +143,7 @@ pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
     match cache_of_thread() {
         // SAFETY: the caller owes the same.
         Some(_) => unsafe { super::dealloc(block, class) },
-        // SAFETY: the caller owes the same, and a cache that is made for it has no room.
+        // SAFETY: as above, and a cache that is made for it has no room.
         None => unsafe { super::dealloc_slow(block, class) },
     }
 }

@@ -4,7 +4,8 @@
 # no thread waits for a lock while it holds one, and a fork at any moment leaves a heap in order.
 # Then breaks the protocol on purpose, in one place at a time, and shows that the models notice.
 #
-# Runs on a copy in which the headers and the links of blocks are cells that the model checker sees.
+# Runs on a copy in which the headers, the links of blocks and the bytes of the pool map are cells that
+# the model checker sees.
 # It changes threads where they wait for a lock; three changes that no wait forces are allowed an
 # execution, since mistakes in protocols show with one or two, and all orders would take hours.
 set -euo pipefail
@@ -41,6 +42,7 @@ copy_sources() {
     for file in src/pool.rs src/arena.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
+    replace src/pool_map.rs 's/use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};/use core::sync::atomic::{AtomicPtr, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
     replace src/config.rs 's/DEPOT_MAGAZINES: usize = 16/DEPOT_MAGAZINES: usize = 4/'
@@ -116,6 +118,10 @@ mistake 'a pool is linked in another shard than its own' src/heap.rs \
     's/pool.init(shard, class, zeroed)/pool.init(Shard::FIRST, class, zeroed)/'
 mistake 'a fork leaves the lock of the arenas open' src/heap.rs \
     's/        self.arenas.lock_for_fork();\n//'
+mistake 'the class of a pool is noted after its first blocks are out' src/heap.rs \
+    's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2\1/'
+mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
+    's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            lists.give_pool(pool);\n        }\n/        while let Some(pool) = pools.pop() {\1self.lists.lock().give_pool(pool);\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
 
 rm -rf "$copy"
 echo "loom: $seen mistakes found, $missed missed"

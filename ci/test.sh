@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All checks: format, lints, tests in debug and release, documentation, machine code, and a short run
-# of the comparison with other allocators.
+# All checks: format, lints, tests in debug and release, documentation, machine code, C programs under
+# the library to preload, and a short run of the comparison with other allocators.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_PROGRESS_WHEN=never
@@ -12,6 +12,7 @@ step() {
 
 step cargo fmt --all --check
 step cargo clippy --workspace --exclude fast_path --all-targets -- --deny warnings
+step cargo clippy --features preload --lib -- --deny warnings
 # In the profile that the comparison builds, whose C code is then built once.
 step cargo clippy --release -p fast_path --all-targets -- --deny warnings
 step cargo test
@@ -21,4 +22,5 @@ step bash ci/no_arenas.sh
 step bash ci/assembly.sh
 step bash ci/no_panic.sh
 step bash ci/loom.sh
+step bash ci/preload.sh
 step cargo bench --bench compare -- --quick

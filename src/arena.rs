@@ -17,6 +17,7 @@ use crate::config::{
 };
 use crate::os::{PageSource, abort_corrupt, debug_check};
 use crate::pool::{Pool, PoolList};
+use crate::pool_map::PoolMap;
 use crate::sync::Lock;
 
 /// Debug builds check all lists after a change, unless that would make a large heap crawl.
@@ -240,12 +241,13 @@ impl ArenaLists {
 /// All arenas, and where they come from.
 pub(crate) struct Arenas<P> {
     lists: Lock<ArenaLists>,
+    map: PoolMap,
     pages: P,
 }
 
 impl<P: PageSource> Arenas<P> {
     pub(crate) const fn new(pages: P) -> Self {
-        Self { lists: Lock::new(ArenaLists::EMPTY), pages }
+        Self { lists: Lock::new(ArenaLists::EMPTY), map: PoolMap::new(), pages }
     }
 
     /// A free pool of the fullest arena that has one, now the caller's, and whether it reads as zero.
@@ -255,13 +257,26 @@ impl<P: PageSource> Arenas<P> {
 
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
-        let arena = Arena(self.pages.map()?.cast());
+        let mapped = self.pages.map()?;
+        if !self.map.cover(mapped.as_ptr().addr(), &self.pages) {
+            // One that the system does not take costs addresses, and no memory: it was never touched.
+            // SAFETY: just mapped, and nothing refers to it.
+            unsafe { self.pages.release(mapped) };
+            return None;
+        }
+        let arena = Arena(mapped.cast());
         arena.header().free.set(ALL_POOLS);
         let mut lists = self.lists.lock();
         lists.mapped += 1;
         lists.retention.arena_mapped();
         lists.insert(arena);
         lists.take_pool()
+    }
+
+    /// Which class has which pool. Whoever takes a pool notes it there before a block of it is out.
+    #[inline(always)]
+    pub(crate) fn map(&self) -> &PoolMap {
+        &self.map
     }
 
     /// Takes back empty pools, which the caller owns and gives up; arenas that become empty may go.
@@ -271,6 +286,9 @@ impl<P: PageSource> Arenas<P> {
         }
         let mut lists = self.lists.lock();
         while let Some(pool) = pools.pop() {
+            let address = pool.address();
+            debug_check!(self.map.class_at(address) == pool.class(), "pool map differs", address);
+            self.map.clear(address);
             lists.give_pool(pool);
         }
         let leaving = lists.unlink_surplus();

@@ -33,7 +33,11 @@ use crate::thread;
 /// Any block may be freed by any thread, also when the one that allocated it has ended. It may be
 /// used before `main`, in destructors of thread-locals, in `atexit` handlers and after `fork`, not in
 /// signal handlers. A handler that a program registers with `pthread_atfork` before its first
-/// allocation must not allocate. A shared library that carries this allocator must stay loaded.
+/// allocation must not allocate.
+///
+/// A shared library that carries this allocator has copies of its own of all that is shared, and stays
+/// loaded when it is closed: on Linux with glibc it sees to that itself when it is loaded. On BSDs it must
+/// not be closed.
 ///
 /// # Source
 ///
@@ -275,6 +279,67 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             unsafe { self.dealloc(block, layout) };
         }
         moved
+    }
+
+    /// The size in bytes of the small block whose place starts at `ptr`, or `None`.
+    ///
+    /// It is that of the block's size class: the requested size, rounded up to a multiple of 8, or of
+    /// a larger alignment; all of it may be used by the block's owner. `None` for all that is no start
+    /// of a small block: null, an address inside a block, a large block, any other memory, any
+    /// address without memory.
+    ///
+    /// The answer speaks of a place, not of its use: places of free blocks, too, have a size, also of
+    /// those that no request has got yet, until the memory around them serves another size or goes
+    /// back to the system. It is exact as long as the caller owns what is at `ptr`; if nobody does, other
+    /// threads may change it at any moment.
+    ///
+    /// Any thread may ask at any time, also in signal handlers: nothing at `ptr` is read, and there is
+    /// no lock. Where there are no arenas the answer is always `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use obmalloc::Obmalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: Obmalloc = Obmalloc::new();
+    ///
+    /// let boxed = Box::new([0_u8; 37]);
+    /// let start = boxed.as_ptr();
+    /// # if cfg!(target_os = "linux") {
+    /// assert_eq!(GLOBAL.usable_size(start), Some(40));
+    /// # }
+    /// assert_eq!(GLOBAL.usable_size(start.wrapping_add(1)), None);
+    /// ```
+    #[must_use]
+    pub fn usable_size(&self, ptr: *const u8) -> Option<usize> {
+        let place = thread::place_at(ptr.addr())?;
+        (place.offset == 0).then_some(place.class.bytes())
+    }
+
+    /// Whether `ptr` points into the place of a small block, at its start or inside.
+    ///
+    /// `false` for large blocks, for all other memory, and for any address without memory; also for
+    /// the allocator's own headers and for the rest of a pool behind its last block. What
+    /// [`Obmalloc::usable_size`] says of free blocks, owners and threads holds here, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use obmalloc::Obmalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: Obmalloc = Obmalloc::new();
+    ///
+    /// let (boxed, local) = (Box::new([1_u32; 4]), [1_u32; 4]);
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(GLOBAL.owns((&raw const boxed[3]).cast()));
+    /// # }
+    /// assert!(!GLOBAL.owns((&raw const local).cast()));
+    /// ```
+    #[must_use]
+    pub fn owns(&self, ptr: *const u8) -> bool {
+        thread::place_at(ptr.addr()).is_some()
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::{
 use crate::depot::{Depot, Stock};
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
+use crate::pool_map::PoolMap;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 
@@ -242,6 +243,7 @@ impl<P: PageSource> Heap<P> {
         most: u32,
     ) -> Supply {
         pool.init(shard, class, zeroed);
+        self.arenas.map().set(pool.address(), class);
         // The pool is this thread's until it is linked, and none of its blocks is out before.
         let range = pool.carve(class, most);
         if !pool.is_full() {
@@ -380,6 +382,12 @@ impl<P: PageSource> Heap<P> {
     /// Empties a depot, one magazine at a time so that nobody waits long.
     fn empty_depot(&self, shard: Shard, class: SizeClass) {
         while self.evict(shard, class) {}
+    }
+
+    /// Which class has which pool, for look-ups by address.
+    #[inline(always)]
+    pub(crate) fn pool_map(&self) -> &PoolMap {
+        self.arenas.map()
     }
 
     /// Releases all empty arenas, and returns the bytes.

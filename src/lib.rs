@@ -59,6 +59,8 @@ mod cache_bin;
 mod depot;
 // Pools: 4 KiB of blocks of one class.
 mod pool;
+// From an address to the class of its pool.
+mod pool_map;
 // Arenas: 256 KiB of pools.
 mod arena;
 // The heap that all threads share.
@@ -73,6 +75,9 @@ mod large_cache;
 mod thread;
 // The allocator that a program names.
 mod global;
+// C's `malloc` and its kin.
+#[cfg(feature = "preload")]
+mod preload;
 
 pub use config::Config;
 pub use global::Obmalloc;

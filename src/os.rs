@@ -42,13 +42,39 @@ mod system_allocator;
 #[path = "os/untuned.rs"]
 mod system_allocator;
 
+// Elsewhere libraries with thread-locals are not unloaded (macOS), or none is (musl), or what would be
+// said here is untested (the BSDs). A static program has no loader to ask.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    not(target_feature = "crt-static"),
+    not(obmalloc_no_arenas),
+))]
+mod pin;
+
+#[cfg(feature = "preload")]
+pub(crate) mod upstream;
+
+#[cfg(all(
+    feature = "preload",
+    not(all(
+        target_os = "linux",
+        target_env = "gnu",
+        target_pointer_width = "64",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+    )),
+))]
+compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AArch64");
+
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use system::{
     HAS_ARENAS, SystemPages, ThreadExit, at_fork, cores, for_each_variable, write_error, yield_now,
 };
-pub(crate) use system_allocator::{trim_system_allocator, tune_system_allocator};
+#[cfg(not(feature = "preload"))]
+pub(crate) use system_allocator::trim_system_allocator;
+pub(crate) use system_allocator::tune_system_allocator;
 
 /// Where arenas come from and go to. Any thread may call it at any time.
 pub(crate) trait PageSource {
@@ -72,6 +98,18 @@ pub(crate) trait PageSource {
     /// - `arena` came from [`PageSource::map`] of this source and was not released since.
     /// - Nothing refers to its memory any more.
     unsafe fn purge(&self, arena: NonNull<u8>) -> bool;
+
+    /// Maps `ARENA_BYTES` of zeroed memory for a table, aligned for pointers, or says that there is
+    /// none. What is not released stays as long as anything that this source has given.
+    fn map_table(&self) -> Option<NonNull<u8>>;
+
+    /// Gives a table back.
+    ///
+    /// # Safety
+    ///
+    /// - `table` came from [`PageSource::map_table`] of this source and was not released since.
+    /// - Nothing refers to its memory any more.
+    unsafe fn release_table(&self, table: NonNull<u8>);
 }
 
 /// Ends the process because an invariant does not hold: one line on stderr that says which, and the

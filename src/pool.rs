@@ -155,8 +155,18 @@ impl Pool {
         self.header().shard.get()
     }
 
+    /// The class that had it last; `None` until its first use.
+    pub(crate) fn class(self) -> Option<SizeClass> {
+        self.header().class.get()
+    }
+
+    /// Where its blocks start: a multiple of `POOL_BYTES`.
+    pub(crate) fn address(self) -> usize {
+        self.start().as_ptr().addr()
+    }
+
     fn capacity(self) -> u32 {
-        self.header().class.get().map_or(0, SizeClass::blocks_per_pool)
+        self.class().map_or(0, SizeClass::blocks_per_pool)
     }
 
     /// Blocks that are in use, in a thread cache or in a depot.

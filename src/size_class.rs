@@ -9,6 +9,7 @@ use core::alloc::Layout;
 use core::num::NonZero;
 
 use crate::config::{ALIGNMENT, CLASS_COUNT, POOL_BYTES, SMALL_MAX};
+use crate::os::debug_check;
 
 /// A size class, by the bytes of its blocks: a multiple of 8 from 8 to 512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,18 @@ impl SizeClass {
     /// All classes, from the smallest to the largest.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (1..=CLASS_COUNT).filter_map(|number| NonZero::new(number * ALIGNMENT)).map(Self)
+    }
+
+    /// The class with this number; `None` for zero.
+    #[inline(always)]
+    pub(crate) fn numbered(number: u8) -> Option<Self> {
+        debug_check!(usize::from(number) <= CLASS_COUNT, "no such class", number.into());
+        NonZero::new(usize::from(number) * ALIGNMENT).map(Self)
+    }
+
+    /// Its number, from 1 to 64.
+    pub(crate) const fn number(self) -> u8 {
+        (self.0.get() / ALIGNMENT) as u8
     }
 
     /// Its place in an array with an entry for each class: 0 to 63.

@@ -1,10 +1,16 @@
 //! Each thread's caches, the heaps behind all of them, and the ends of threads and starts of processes
-//! that both must survive; the only statics of the crate.
+//! that both must survive; the only statics of the crate that are state.
 //!
-//! The thread-local is `const` and has no `Drop`, so that it is usable before `main`, in destructors
-//! of other thread-locals, and after them. A thread's first slow path has the operating system call
-//! the flush when the thread ends, as late as it can. What comes later still finds the caches working;
-//! they then keep no blocks. The process's first slow path settles what is chosen for all of it.
+//! In a Rust program (`plain`) the thread-local is `const` and has no `Drop`, so that it is usable before
+//! `main`, in destructors of other thread-locals, and after them. A thread's first slow path has the
+//! operating system call the flush when the thread ends, as late as it can. What comes later still
+//! finds the caches working; they then keep no blocks. `of_process` is for the library to preload, which
+//! the C library itself calls. The process's first slow path settles what is chosen for all of it.
+
+#[cfg(feature = "preload")]
+mod of_process;
+#[cfg(not(feature = "preload"))]
+mod plain;
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -18,8 +24,21 @@ use crate::large::LargeHeap;
 use crate::large_cache::LargeCache;
 use crate::large_class::LargeClass;
 use crate::os::{self, SystemPages, ThreadExit};
+use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
+
+#[cfg(feature = "preload")]
+use of_process as own;
+#[cfg(feature = "preload")]
+pub(crate) use of_process::{
+    class_at, dealloc_anywhere, may_use_caches, pop, trim_upstream, upstream_usable_size,
+};
+use own::{
+    caches_are_flushed, keeping_errno, trim_system_allocator, with_caches, with_caches_if_any,
+};
+#[cfg(not(feature = "preload"))]
+use plain as own;
 
 static HEAP: Heap<SystemPages> = Heap::new(SystemPages::new());
 static LARGE_HEAP: LargeHeap<System> = LargeHeap::new(System);
@@ -34,19 +53,19 @@ struct Caches {
     large: LargeCache,
 }
 
-thread_local! {
-    static CACHES: Caches = const { Caches { small: ThreadCache::new(), large: LargeCache::new() } };
+impl Caches {
+    const fn new() -> Self {
+        Self { small: ThreadCache::new(), large: LargeCache::new() }
+    }
+
+    /// Gives everything back, for the thread is about to end.
+    fn flush_for_good(&self) {
+        self.small.flush_for_good(&HEAP);
+        self.large.flush_for_good(&LARGE_HEAP);
+    }
 }
 
 const _: () = assert!(!core::mem::needs_drop::<Caches>());
-
-#[inline(always)]
-fn with_caches<R>(use_caches: impl FnOnce(&Caches) -> R) -> R {
-    match CACHES.try_with(use_caches) {
-        Ok(result) => result,
-        Err(_) => os::abort_corrupt("thread cache without destructor is gone", 0),
-    }
-}
 
 #[inline(always)]
 fn with_cache<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
@@ -121,7 +140,7 @@ fn refill_slow(
             // The system has no more: what is cached may complete a pool of another class, and what the
             // system allocator holds may be an arena.
             flush(caches);
-            os::trim_system_allocator();
+            trim_system_allocator();
             if !cache.refill(&HEAP, class) {
                 return ptr::null_mut();
             }
@@ -135,10 +154,12 @@ fn refill_slow(
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
-    with_caches(|caches| {
-        prepare(caches, chosen);
-        // SAFETY: the caller owes the block; all blocks are of the one heap.
-        unsafe { caches.small.push_full(&HEAP, block, class) }
+    keeping_errno(|| {
+        with_caches(|caches| {
+            prepare(caches, chosen);
+            // SAFETY: the caller owes the block; all blocks are of the one heap.
+            unsafe { caches.small.push_full(&HEAP, block, class) }
+        });
     });
 }
 
@@ -312,10 +333,8 @@ fn cores() -> usize {
 
 unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
     if EXIT.is_due(value) {
-        with_caches(|caches| {
-            caches.small.flush_for_good(&HEAP);
-            caches.large.flush_for_good(&LARGE_HEAP);
-        });
+        with_caches(Caches::flush_for_good);
+        caches_are_flushed();
     }
 }
 
@@ -331,7 +350,8 @@ unsafe extern "C" fn unlock_in_parent() {
 }
 
 unsafe extern "C" fn unlock_in_child() {
-    with_cache(|cache| HEAP.forget_other_threads(cache.joined()));
+    let joined = with_caches_if_any(|caches| caches.small.joined());
+    HEAP.forget_other_threads(joined.flatten());
     // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
     unsafe { unlock_after_fork() };
 }
@@ -358,13 +378,26 @@ fn flush(caches: &Caches) -> usize {
     caches.large.flush(&LARGE_HEAP) + LARGE_HEAP.empty_depots()
 }
 
-/// Gives back to the system what this thread and the heaps can do without, and says if that was
-/// anything.
+/// The place of a block that `address` lies in, if it lies in a pool that a class has. Exact for an
+/// address that the caller owns, in a block or elsewhere.
+pub(crate) fn place_at(address: usize) -> Option<Place> {
+    HEAP.pool_map().place_at(address)
+}
+
+/// Gives back what this thread and the heaps can do without, to the system or to its allocator, and
+/// says if that was anything.
 #[cold]
 #[inline(never)]
-fn trim() -> bool {
+pub(crate) fn release() -> bool {
     let large_bytes = with_caches(flush);
     let arena_bytes = HEAP.release_empty_arenas();
-    let is_trimmed = os::trim_system_allocator();
-    large_bytes + arena_bytes > 0 || is_trimmed
+    large_bytes + arena_bytes > 0
+}
+
+/// As [`release`], and has the system's allocator give back what it holds for nothing, too.
+#[cold]
+#[inline(never)]
+pub(crate) fn trim() -> bool {
+    let has_released = release();
+    trim_system_allocator() || has_released
 }

@@ -55,6 +55,7 @@ fn a_lawful_house_is_accepted() {
         ("top/part.rs", "use super::private;\nuse crate::top::other;\npub(super) struct A;"),
         ("os.rs", "macro_rules! check { () => { $crate::os::fail() }; }\n#[cfg(test)] mod tests;"),
         ("os/tests.rs", "use super::*;\nstatic COUNTER: u8 = 0;"),
+        ("os/linux.rs", "#[used]\nstatic AT_LOAD: extern \"C\" fn() = f;"),
         ("top.rs", &long),
     ];
     for (path, text) in lawful {
@@ -143,6 +144,10 @@ fn a_static_on_another_floor_is_found() {
     ] {
         assert_one_violation("top.rs", text, "line 1 has a static");
     }
+    let used = "#[used]\nstatic AT_LOAD: extern \"C\" fn() = f;";
+    assert_one_violation("top.rs", used, "line 2 has a static");
+    assert_one_violation("os/linux.rs", "static STATE: u8 = 0;", "line 1 has a static");
+    assert_one_violation("os/linux.rs", "#[used] static mut STATE: u8 = 0;", "line 1 has a static");
 }
 
 #[test]

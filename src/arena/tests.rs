@@ -2,6 +2,8 @@ use core::sync::atomic::Ordering;
 
 use super::*;
 use crate::os::testing::TestPages;
+use crate::pool::Shard;
+use crate::size_class::SizeClass;
 
 fn take(arenas: &Arenas<&TestPages>, count: usize) -> Vec<Pool> {
     (0..count).map(|_| take_pool(arenas).expect("a pool").0).collect()
@@ -193,4 +195,45 @@ fn is_valid_sees_a_wrong_bit_and_a_wrong_count() {
     give(&arenas, pool);
     arenas.release_empty();
     assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn an_arena_that_the_map_cannot_cover_is_released() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    pages.refuses_tables.store(true, Ordering::SeqCst);
+    assert!(take_pool(&arenas).is_none());
+    assert_eq!((counts(&arenas), pages.live()), ((0, 0), 0));
+    pages.refuses_tables.store(false, Ordering::SeqCst);
+    let pool = take(&arenas, 1);
+    give(&arenas, pool);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_pool_has_a_class_until_it_is_given_back() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 64);
+    let classes: Vec<SizeClass> = SizeClass::all().collect();
+    assert_eq!(arenas.map().class_at(pools[0].address()), None);
+    for (pool, class) in pools.iter().zip(&classes) {
+        pool.init(Shard::FIRST, *class, true);
+        arenas.map().set(pool.address(), *class);
+    }
+    for (pool, class) in pools.iter().zip(&classes) {
+        assert_eq!(arenas.map().class_at(pool.address()), Some(*class));
+        assert_eq!(arenas.map().class_at(pool.address() + 4095), Some(*class));
+        let headers = pool.arena().as_ptr().addr();
+        assert_eq!(
+            (headers..headers + 4096).find_map(|address| arenas.map().class_at(address)),
+            None
+        );
+    }
+    let addresses: Vec<usize> = pools.iter().map(|pool| pool.address()).collect();
+    give(&arenas, pools);
+    arenas.release_empty();
+    assert_eq!(pages.live(), 0);
+    assert_eq!(addresses.into_iter().find_map(|address| arenas.map().class_at(address)), None);
 }

@@ -72,6 +72,15 @@ impl PageSource for ModelPages {
         // SAFETY: the caller owes the same.
         unsafe { (&self.0.test).purge(arena) }
     }
+
+    fn map_table(&self) -> Option<NonNull<u8>> {
+        (&self.0.test).map_table()
+    }
+
+    unsafe fn release_table(&self, table: NonNull<u8>) {
+        // SAFETY: the caller owes the same.
+        unsafe { (&self.0.test).release_table(table) }
+    }
 }
 
 /// Blocks in use. Their owner has written their own address to both of their ends.
@@ -118,6 +127,7 @@ impl Model {
                 "a block of two owners"
             );
             used.insert(start, end);
+            assert_eq!(self.heap.pool_map().class_at(end - 1), Some(class), "an owner's look-up");
             ends_of(*block, class).into_iter().for_each(|word| word.set(start));
         }
         Blocks(blocks)
@@ -130,6 +140,7 @@ impl Model {
         for block in blocks.0.into_iter().rev() {
             let start = block.as_ptr().addr();
             assert!(used.remove(&start).is_some());
+            assert_eq!(self.heap.pool_map().class_at(start), Some(class), "an owner's look-up");
             assert_eq!(ends_of(block, class).map(|word| word.get()), [start; 2], "overwritten");
             // SAFETY: the block was in use, and its owner gives it up.
             unsafe { magazine.push(block) };

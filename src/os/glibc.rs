@@ -28,7 +28,9 @@ pub(crate) fn tune_system_allocator() {
     unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) };
 }
 
-/// Gives the kernel what the library holds for nothing, and says if that was anything.
+/// Gives the kernel what the library holds for nothing, and says if that was anything. Where this crate
+/// has that name itself, it finds the library's own function elsewhere.
+#[cfg(not(feature = "preload"))]
 pub(crate) fn trim_system_allocator() -> bool {
     // SAFETY: `malloc_trim` has no conditions.
     unsafe { libc::malloc_trim(0) != 0 }

@@ -30,6 +30,12 @@ impl PageSource for SystemPages {
     unsafe fn purge(&self, _arena: NonNull<u8>) -> bool {
         false
     }
+
+    fn map_table(&self) -> Option<NonNull<u8>> {
+        None
+    }
+
+    unsafe fn release_table(&self, _table: NonNull<u8>) {}
 }
 
 /// A thread's end that nothing waits for.

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::alloc::{alloc_zeroed, dealloc};
+use std::sync::Mutex;
 
 use super::PageSource;
 use crate::config::ARENA_BYTES;
@@ -11,6 +12,12 @@ use crate::config::ARENA_BYTES;
 const ARENA_LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, ARENA_BYTES) {
     Ok(layout) => layout,
     Err(_) => panic!("an arena has a layout"),
+};
+
+/// No more aligned than a table must be, so that the system's zeroed memory will do as it is.
+const TABLE_LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, align_of::<usize>()) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a table has a layout"),
 };
 
 /// Arenas from the test program's own allocator. The counters are sequentially consistent, since
@@ -23,12 +30,32 @@ pub(crate) struct TestPages {
     /// Once so many are mapped at a time, there are no more; zero for no limit.
     pub(crate) most: AtomicUsize,
     pub(crate) refuses_release: AtomicBool,
+    pub(crate) refuses_tables: AtomicBool,
+    /// Tables that were mapped and not released; they go with this value.
+    tables: Mutex<Vec<Table>>,
+}
+
+struct Table(NonNull<u8>);
+
+// SAFETY: it is only ever compared, and freed by the last owner of all tables.
+unsafe impl Send for Table {}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and the heap over these pages is no more, or never saw it.
+        unsafe { dealloc(self.0.as_ptr(), TABLE_LAYOUT) };
+    }
 }
 
 impl TestPages {
     /// Arenas that are mapped now.
     pub(crate) fn live(&self) -> usize {
         self.mapped.load(Ordering::SeqCst) - self.released.load(Ordering::SeqCst)
+    }
+
+    /// Tables that are mapped now.
+    pub(crate) fn tables(&self) -> usize {
+        self.tables.lock().expect("no panic before").len()
     }
 }
 
@@ -59,5 +86,19 @@ impl PageSource for &TestPages {
         // SAFETY: the caller owes that the arena is mapped and unused.
         unsafe { arena.write_bytes(0, ARENA_BYTES) };
         true
+    }
+
+    fn map_table(&self) -> Option<NonNull<u8>> {
+        if self.refuses_tables.load(Ordering::SeqCst) {
+            return None;
+        }
+        // SAFETY: the layout has a size other than zero.
+        let table = NonNull::new(unsafe { alloc_zeroed(TABLE_LAYOUT) })?;
+        self.tables.lock().expect("no panic before").push(Table(table));
+        Some(table)
+    }
+
+    unsafe fn release_table(&self, table: NonNull<u8>) {
+        self.tables.lock().expect("no panic before").retain(|known| known.0 != table);
     }
 }

@@ -62,6 +62,16 @@ impl PageSource for SystemPages {
             unsafe { map_with(arena.as_ptr().addr(), ARENA_BYTES, libc::MAP_FIXED).is_some() }
         }
     }
+
+    fn map_table(&self) -> Option<NonNull<u8>> {
+        map_at(0, ARENA_BYTES)
+    }
+
+    unsafe fn release_table(&self, table: NonNull<u8>) {
+        // A table that the system does not take costs addresses, and no memory: it was never touched.
+        // SAFETY: the caller owes that the table is mapped, with this length, and unused.
+        unsafe { unmap(table, ARENA_BYTES) };
+    }
 }
 
 fn is_aligned(arena: NonNull<u8>) -> bool {
@@ -259,6 +269,11 @@ pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8]
     }
 }
 
+#[cfg(not(target_vendor = "apple"))]
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
 /// The start of the array of environment variables, or null.
 ///
 /// # Safety
@@ -266,9 +281,6 @@ pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8]
 /// - No thread changes them at the same time.
 #[cfg(not(target_vendor = "apple"))]
 unsafe fn variables() -> *const *const c_char {
-    unsafe extern "C" {
-        static environ: *const *const c_char;
-    }
     // SAFETY: the caller owes that nobody writes to it now.
     unsafe { environ }
 }

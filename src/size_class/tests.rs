@@ -37,8 +37,11 @@ fn huge_layouts_are_large() {
 fn indices_count_the_classes() {
     let classes: Vec<SizeClass> = SizeClass::all().collect();
     assert_eq!(classes.len(), CLASS_COUNT);
+    assert_eq!(SizeClass::numbered(0), None);
     for (index, class) in classes.into_iter().enumerate() {
         assert_eq!((class.index(), class.bytes()), (index, 8 * (index + 1)));
+        assert_eq!(usize::from(class.number()), index + 1);
+        assert_eq!(SizeClass::numbered(class.number()), Some(class));
         let blocks = class.blocks_per_pool() as usize;
         assert!(blocks * class.bytes() <= POOL_BYTES && (blocks + 1) * class.bytes() > POOL_BYTES);
     }

@@ -140,6 +140,23 @@ mod checked {
         with_execution(|execution| execution.accesses.retain(|at, _| !addresses.contains(at)));
     }
 
+    /// A byte whose accesses loom sees as those of a cell: the models let none read it but who must be
+    /// ordered after its last write.
+    #[repr(transparent)]
+    pub(crate) struct OwnedByte(core::sync::atomic::AtomicU8);
+
+    impl OwnedByte {
+        pub(crate) fn load(&self, order: Ordering) -> u8 {
+            read_at(self.0.as_ptr().addr());
+            self.0.load(order)
+        }
+
+        pub(crate) fn store(&self, value: u8, order: Ordering) {
+            write_at(self.0.as_ptr().addr());
+            self.0.store(value, order);
+        }
+    }
+
     /// A cell whose accesses loom sees, with the layout of that which it stands for.
     #[repr(transparent)]
     pub(crate) struct Cell<T>(core::cell::Cell<T>);

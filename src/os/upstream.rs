@@ -1,0 +1,108 @@
+//! glibc's own allocator, by the names that remain its own where this library takes the others.
+//!
+//! These never come back here: `__libc_malloc` and its kin call no other allocator, however many the
+//! process has.
+
+use core::ffi::{CStr, c_int, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+#[cfg(target_arch = "aarch64")]
+#[path = "machine/aarch64.rs"]
+mod machine;
+#[cfg(target_arch = "x86_64")]
+#[path = "machine/x86_64.rs"]
+mod machine;
+
+pub(crate) use machine::*;
+
+unsafe extern "C" {
+    /// As C's `malloc`.
+    #[link_name = "__libc_malloc"]
+    pub(crate) safe fn malloc(size: usize) -> *mut u8;
+
+    /// As C's `calloc`.
+    #[link_name = "__libc_calloc"]
+    pub(crate) safe fn calloc(count: usize, size: usize) -> *mut u8;
+
+    /// As glibc's `memalign`.
+    #[link_name = "__libc_memalign"]
+    pub(crate) safe fn memalign(alignment: usize, size: usize) -> *mut u8;
+
+    /// As C's `realloc`.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is null or a block of glibc's, which the caller gives up if the answer is not null, or
+    ///   if `size` is zero.
+    #[link_name = "__libc_realloc"]
+    pub(crate) unsafe fn realloc(block: *mut u8, size: usize) -> *mut u8;
+
+    /// As C's `free`. Leaves `errno` alone from glibc 2.33 on.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is null or a block of glibc's, which the caller gives up.
+    #[link_name = "__libc_free"]
+    pub(crate) unsafe fn free(block: *mut u8);
+}
+
+/// A function of glibc's that has no other name than that which this library takes.
+///
+/// It is looked for in glibc itself, not among what follows this library in the process: that may be a
+/// third allocator, and the blocks are glibc's.
+pub(crate) struct Hidden {
+    name: &'static CStr,
+    /// Null until it is found.
+    address: AtomicPtr<c_void>,
+}
+
+impl Hidden {
+    pub(crate) const fn new(name: &'static CStr) -> Self {
+        Self { name, address: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Where the function is, or null. The first call may allocate and free.
+    pub(crate) fn address(&self) -> *mut c_void {
+        // Relaxed: the same address whoever finds it, of code that was there before this library's.
+        let known = self.address.load(Ordering::Relaxed);
+        if !known.is_null() {
+            return known;
+        }
+        // The handle is not closed: it counts a use of a library that stays anyway.
+        // SAFETY: the name ends with a zero; glibc is loaded already, so that nothing new runs.
+        let library =
+            unsafe { libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+        if library.is_null() {
+            return ptr::null_mut();
+        }
+        // SAFETY: the handle is a library's, and the name ends with a zero.
+        let found = unsafe { libc::dlsym(library, self.name.as_ptr()) };
+        self.address.store(found, Ordering::Relaxed);
+        found
+    }
+}
+
+/// The calling thread's error number.
+pub(crate) fn errno() -> c_int {
+    // SAFETY: `__errno_location` has no conditions.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: what it returns is valid, and this thread's.
+    unsafe { place.read() }
+}
+
+/// Sets the calling thread's error number.
+pub(crate) fn set_errno(number: c_int) {
+    // SAFETY: `__errno_location` has no conditions.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: what it returns is valid, and this thread's.
+    unsafe { place.write(number) };
+}
+
+/// Bytes of a page of the system's.
+pub(crate) fn page_bytes() -> usize {
+    // SAFETY: `sysconf` has no conditions.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // Every Linux has an answer.
+    usize::try_from(bytes).unwrap_or(4096)
+}

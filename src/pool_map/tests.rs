@@ -1,0 +1,140 @@
+use core::sync::atomic::Ordering;
+use std::thread;
+
+use super::*;
+use crate::os::testing::TestPages;
+
+const LEAF_SPAN: usize = 1 << MID_SHIFT;
+
+fn class_of(bytes: usize) -> SizeClass {
+    SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
+}
+
+fn place(class: SizeClass, offset: usize) -> Option<Place> {
+    Some(Place { class, offset })
+}
+
+#[test]
+fn an_empty_map_knows_no_address() {
+    let map = PoolMap::new();
+    for bit in 0..usize::BITS {
+        for address in [1 << bit, (1 << bit) - 1, usize::MAX << bit, usize::MAX >> bit] {
+            assert_eq!(map.class_at(address), None, "{address:#x}");
+            assert_eq!(map.place_at(address), None, "{address:#x}");
+        }
+    }
+}
+
+#[test]
+fn each_class_is_found_in_all_of_its_pool_and_nowhere_else() {
+    let pages = TestPages::default();
+    let map = PoolMap::new();
+    let pool = 7 * ARENA_BYTES + 5 * POOL_BYTES;
+    assert!(map.cover(pool, &&pages));
+    for class in SizeClass::all() {
+        map.set(pool, class);
+        assert_eq!(map.class_at(pool - 1), None);
+        assert_eq!(map.class_at(pool + POOL_BYTES), None);
+        let in_blocks = class.blocks_per_pool() as usize * class.bytes();
+        for in_pool in 0..POOL_BYTES {
+            let expected = place(class, in_pool % class.bytes()).filter(|_| in_pool < in_blocks);
+            assert_eq!(map.class_at(pool + in_pool), Some(class));
+            assert_eq!(map.place_at(pool + in_pool), expected, "{class:?}, {in_pool}");
+        }
+        map.clear(pool);
+        assert_eq!(map.class_at(pool), None);
+    }
+}
+
+#[test]
+fn arenas_far_apart_do_not_know_each_other() {
+    let pages = TestPages::default();
+    let map = PoolMap::new();
+    let (one, other) = (class_of(48), class_of(512));
+    // The first and the last arena of the address space, and neighbours on both sides of a leaf's and
+    // of a mid's border.
+    let mut arenas = vec![0, usize::MAX >> (usize::BITS - ADDRESS_BITS) & !(ARENA_BYTES - 1)];
+    arenas.extend([LEAF_SPAN - ARENA_BYTES, LEAF_SPAN]);
+    if ROOT_BITS > 0 {
+        arenas.extend([(1 << ROOT_SHIFT) - ARENA_BYTES, 1 << ROOT_SHIFT]);
+    }
+    for arena in &arenas {
+        assert!(map.cover(*arena, &&pages));
+        map.set(*arena + POOL_BYTES, one);
+        map.set(*arena + ARENA_BYTES - POOL_BYTES, other);
+    }
+    for arena in &arenas {
+        assert_eq!(map.place_at(*arena), None);
+        assert_eq!(map.place_at(*arena + POOL_BYTES + 50), place(one, 2));
+        assert_eq!(map.place_at(*arena + 2 * POOL_BYTES), None);
+        assert_eq!(map.place_at(*arena + ARENA_BYTES - 1), place(other, 511));
+    }
+    for arena in &arenas {
+        map.clear(*arena + POOL_BYTES);
+        assert_eq!(map.class_at(*arena + POOL_BYTES), None);
+        assert_eq!(map.class_at(*arena + ARENA_BYTES - POOL_BYTES), Some(other));
+    }
+}
+
+#[test]
+fn a_table_is_mapped_once_for_all_arenas_that_it_covers() {
+    let pages = TestPages::default();
+    let map = PoolMap::new();
+    assert!(map.cover(LEAF_SPAN, &&pages));
+    assert_eq!(pages.tables(), 2);
+    for arena in (LEAF_SPAN..2 * LEAF_SPAN).step_by(ARENA_BYTES) {
+        assert!(map.cover(arena, &&pages));
+    }
+    assert_eq!(pages.tables(), 2);
+    assert!(map.cover(2 * LEAF_SPAN, &&pages));
+    assert_eq!(pages.tables(), 3);
+}
+
+#[test]
+fn threads_that_map_a_table_at_once_share_one() {
+    for _ in 0..50 {
+        let pages = TestPages::default();
+        let map = PoolMap::new();
+        thread::scope(|scope| {
+            for number in 1..4 {
+                let (pages, map) = (&pages, &map);
+                scope.spawn(move || {
+                    assert!(map.cover(0, &pages));
+                    map.set(number * POOL_BYTES, class_of(number * 64));
+                });
+            }
+        });
+        assert_eq!(pages.tables(), 2);
+        for number in 1..4 {
+            assert_eq!(map.class_at(number * POOL_BYTES), Some(class_of(number * 64)));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_covered_is_refused() {
+    let pages = TestPages::default();
+    let map = PoolMap::new();
+    pages.refuses_tables.store(true, Ordering::SeqCst);
+    assert!(!map.cover(0, &&pages));
+    pages.refuses_tables.store(false, Ordering::SeqCst);
+    assert!(map.cover(0, &&pages));
+    pages.refuses_tables.store(true, Ordering::SeqCst);
+    assert!(map.cover(ARENA_BYTES, &&pages));
+    assert!(!map.cover(LEAF_SPAN, &&pages));
+    assert_eq!(map.class_at(LEAF_SPAN), None);
+}
+
+#[test]
+fn what_lies_above_all_addresses_is_refused() {
+    let pages = TestPages::default();
+    let map = PoolMap::new();
+    // None on systems where addresses have no more bits.
+    for bit in ADDRESS_BITS..usize::BITS {
+        for address in [1 << bit, usize::MAX] {
+            assert!(!map.cover(address, &&pages));
+            assert_eq!(map.place_at(address), None);
+        }
+    }
+    assert_eq!(pages.tables(), 0);
+}

@@ -1,0 +1,228 @@
+//! The library to preload: C's allocation functions, for programs that know nothing of it.
+//!
+//! A request of at most 512 bytes is served from a size class, any other by glibc itself, under the
+//! names that remain its own. C says nothing of the size when it frees, so that a block goes back by
+//! its address: the pool map knows which are this library's. So it does not matter who served a
+//! request, and a small one goes to glibc where there is no other way.
+//!
+//! C asks for blocks in which any object of their size fits, so that all classes but the smallest are
+//! multiples of 16.
+//!
+//! Each exported function has the name that C, POSIX or glibc gives it, and no other function of the
+//! library has that name, which is what `no_mangle` asks for. The functions that C++ and C23 have beside
+//! those are in `preload/forwards.rs`.
+
+mod aligned;
+mod forwards;
+
+use core::alloc::Layout;
+use core::ffi::{c_int, c_void};
+use core::ptr::{self, NonNull};
+
+use crate::config::{ALIGNMENT, Config, SMALL_MAX};
+use crate::os::{self, upstream};
+use crate::size_class::SizeClass;
+use crate::thread;
+
+/// Alignment, in bytes, of each block that may hold an object with it: `alignof(max_align_t)`.
+const ALIGNMENT_MAX: usize = 16;
+
+/// The class for a request of C's; `None` sends it to glibc.
+#[inline(always)]
+fn class_of(size: usize) -> Option<SizeClass> {
+    if size > SMALL_MAX {
+        return None;
+    }
+    class_of_aligned(size, if size <= ALIGNMENT { ALIGNMENT } else { ALIGNMENT_MAX })
+}
+
+/// The class for a request with an alignment, a power of two; `None` sends it to glibc.
+#[inline(always)]
+fn class_of_aligned(size: usize, alignment: usize) -> Option<SizeClass> {
+    // Zero bytes are a block, too, of an address of its own.
+    let layout = Layout::from_size_align(size.max(1), alignment).ok()?;
+    if os::HAS_ARENAS { SizeClass::of(layout) } else { None }
+}
+
+/// A block of C's, or null and `errno`.
+#[inline(always)]
+fn allocate(size: usize) -> *mut u8 {
+    match class_of(size).and_then(thread::pop) {
+        Some(block) => block.as_ptr(),
+        None => allocate_slow(size),
+    }
+}
+
+#[inline(never)]
+fn allocate_slow(size: usize) -> *mut u8 {
+    let block = class_of(size).map_or(ptr::null_mut(), allocate_small);
+    if block.is_null() { ask_upstream(|| upstream::malloc(size)) } else { block }
+}
+
+/// A block of `class`, or null.
+fn allocate_small(class: SizeClass) -> *mut u8 {
+    if thread::may_use_caches() { thread::alloc(class, &Config::DEFAULT) } else { ptr::null_mut() }
+}
+
+/// A block of glibc's. When that has none left, empty arenas may be what it lacks: they are released,
+/// and it is asked once more. Null, and `errno` says why, if that does not help.
+fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
+    let block = ask();
+    if !block.is_null() {
+        return block;
+    }
+    let block = if thread::may_use_caches() && thread::trim() { ask() } else { block };
+    if block.is_null() { no_memory() } else { block }
+}
+
+/// Null, and `errno` says why.
+#[cold]
+fn no_memory() -> *mut u8 {
+    upstream::set_errno(libc::ENOMEM);
+    ptr::null_mut()
+}
+
+/// Frees a small block.
+///
+/// # Safety
+///
+/// - `block` came from this library with this class, and the caller gives it up.
+#[inline(always)]
+unsafe fn free_small(block: *mut u8, class: SizeClass) {
+    // SAFETY: the caller owes a block, which is never null.
+    let block = unsafe { NonNull::new_unchecked(block) };
+    // SAFETY: the caller owes the block and its class.
+    unsafe { thread::dealloc_anywhere(block, class) }
+}
+
+/// C's `malloc`: a block of at least `size` bytes, or null and `ENOMEM`. Zero bytes are a block, too.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc(size: usize) -> *mut u8 {
+    allocate(size)
+}
+
+/// C's `calloc`: a block that reads as zero.
+#[unsafe(no_mangle)]
+pub extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
+    let Some(bytes) = count.checked_mul(size) else { return no_memory() };
+    if let Some(class) = class_of(bytes)
+        && thread::may_use_caches()
+    {
+        let block = thread::alloc_zeroed(class, class.bytes(), &Config::DEFAULT);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    ask_upstream(|| upstream::calloc(count, size))
+}
+
+/// C's `free`: gives a block back, whoever it came from. `errno` stays as it is.
+///
+/// # Safety
+///
+/// - `block` is null, or a block of this library's or of glibc's, which the caller gives up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free(block: *mut u8) {
+    match thread::class_at(block.addr()) {
+        // SAFETY: the caller owes a block, and in a pool of this class it can only be one of it.
+        Some(class) => unsafe { free_small(block, class) },
+        // SAFETY: the caller owes a block, and it is not this library's.
+        None => unsafe { upstream::free(block) },
+    }
+}
+
+/// C's `realloc`: resizes a block, which may move it; null, and the block as it was, if there is no
+/// memory. Zero bytes free it, as glibc has it. A block of glibc's remains glibc's.
+///
+/// # Safety
+///
+/// - `block` is null, or a block of this library's or of glibc's; the caller gives it up if the answer is
+///   not null, or if `size` is zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
+    if block.is_null() {
+        return allocate(size);
+    }
+    let class = thread::class_at(block.addr());
+    match class {
+        _ if size == 0 => {
+            // SAFETY: the caller owes the block.
+            unsafe { free(block) };
+            ptr::null_mut()
+        }
+        // SAFETY: the caller owes a block, and in a pool of this class it can only be one of it.
+        Some(class) => unsafe { resize_small(block, class, size) },
+        // SAFETY: the caller owes a block, which is glibc's, and of which a null changes nothing.
+        None => ask_upstream(|| unsafe { upstream::realloc(block, size) }),
+    }
+}
+
+/// Resizes a small block to a size other than zero. It stays where it is as long as it is neither too
+/// small nor too large by a quarter (CPython's `pymalloc_realloc`).
+///
+/// # Safety
+///
+/// - `block` came from this library with this class; the caller gives it up if the answer is not null.
+unsafe fn resize_small(block: *mut u8, class: SizeClass, size: usize) -> *mut u8 {
+    let fits = size <= class.bytes();
+    if fits && 4 * size > 3 * class.bytes() {
+        return block;
+    }
+    let moved = allocate(size);
+    if moved.is_null() {
+        return if fits { block } else { moved };
+    }
+    // SAFETY: both blocks have so many bytes, and a new block overlaps no other.
+    unsafe { ptr::copy_nonoverlapping(block, moved, size.min(class.bytes())) };
+    // SAFETY: the caller owes the block and its class.
+    unsafe { free_small(block, class) };
+    moved
+}
+
+/// glibc's `malloc_usable_size`: bytes of a block that its owner may use; zero for null.
+///
+/// # Safety
+///
+/// - `block` is null, or a block of this library's or of glibc's, in use.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
+    type UsableSize = unsafe extern "C" fn(*mut u8) -> usize;
+
+    if let Some(class) = thread::class_at(block.addr()) {
+        return class.bytes();
+    }
+    let function = thread::upstream_usable_size();
+    if block.is_null() || function.is_null() {
+        return 0;
+    }
+    // SAFETY: glibc's function of this name has this type.
+    let function = unsafe { core::mem::transmute::<*mut c_void, UsableSize>(function) };
+    // SAFETY: the caller owes a block, and it is glibc's.
+    unsafe { function(block) }
+}
+
+/// glibc's `malloc_trim`: gives back to the system what can be done without, here and in glibc; 1 if
+/// that was anything, else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc_trim(kept_bytes: usize) -> c_int {
+    let has_released = thread::may_use_caches() && thread::release();
+    c_int::from(thread::trim_upstream(kept_bytes) || has_released)
+}
+
+/// glibc's `reallocarray`: as the `realloc` that the process uses, for `count` times `size` bytes; null
+/// and `ENOMEM` if these are more than there are numbers.
+///
+/// # Safety
+///
+/// - As for [`realloc`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(block: *mut u8, count: usize, size: usize) -> *mut u8 {
+    type Realloc = unsafe extern "C" fn(*mut u8, usize) -> *mut u8;
+
+    let Some(bytes) = count.checked_mul(size) else { return no_memory() };
+    let function = upstream::address_in_process!("realloc");
+    // SAFETY: C's function of this name has this type, whoever defines it.
+    let function = unsafe { core::mem::transmute::<usize, Realloc>(function) };
+    // SAFETY: the caller owes what it asks for.
+    unsafe { function(block, bytes) }
+}

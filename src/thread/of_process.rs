@@ -1,0 +1,180 @@
+//! The thread's caches where this allocator is the process's `malloc`, and what else only that needs.
+//!
+//! The C library itself then calls this library, also from inside of what this library calls: the value
+//! of a pthread key beyond the first 32 needs memory, and so may a handler of `fork`. And a
+//! thread-local of a shared library is reached by a call, `__tls_get_addr`, which may need memory, too.
+//! This must come to an end.
+//!
+//! So a thread's caches are a block of the C library's, from the thread's first request until its end. It
+//! is found through a slot of the thread's own, which needs no call, and which says when there is none
+//! to be used: inside of such a call, and after the thread's end has flushed it. C's functions then
+//! allocate from the C library, and all else passes through a cache that is gone with the call.
+
+use core::ffi::{c_int, c_void};
+use core::ptr::{self, NonNull};
+
+use static_assertions::const_assert;
+
+use super::{Caches, HEAP, prepare};
+use crate::cache::Keeping;
+use crate::config::Config;
+use crate::os::upstream;
+use crate::size_class::SizeClass;
+
+/// The slot of a thread that must do without a cache. Null is that of one that has made no request yet;
+/// any other pointer is the cache.
+const WITHOUT: *mut u8 = ptr::without_provenance_mut(1);
+
+const_assert!(align_of::<Caches>() > 1);
+
+static USABLE_SIZE: upstream::Hidden = upstream::Hidden::new(c"malloc_usable_size");
+static TRIM: upstream::Hidden = upstream::Hidden::new(c"malloc_trim");
+
+/// Looks for them when the library is loaded, by the thread that holds the loader's lock: whoever needs
+/// them first may be one that this thread waits for.
+#[used]
+// SAFETY: the loader calls what the pointers in this section point to, and this is such a function.
+#[unsafe(link_section = ".init_array")]
+static FIND_WHEN_LOADED: extern "C" fn() = find_hidden;
+
+extern "C" fn find_hidden() {
+    USABLE_SIZE.address();
+    TRIM.address();
+}
+
+#[inline(always)]
+fn caches_of_thread() -> Option<NonNull<Caches>> {
+    let slot = upstream::thread_slot();
+    if slot <= WITHOUT { None } else { NonNull::new(slot.cast()) }
+}
+
+#[inline(always)]
+pub(super) fn with_caches<R>(use_caches: impl FnOnce(&Caches) -> R) -> R {
+    match caches_of_thread() {
+        // SAFETY: the cache in the slot is this thread's, and stays until the thread's end.
+        Some(cache) => use_caches(unsafe { cache.as_ref() }),
+        None => with_caches_slow(use_caches),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn with_caches_slow<R>(use_caches: impl FnOnce(&Caches) -> R) -> R {
+    if may_use_caches()
+        && let Some(cache) = caches_of_thread()
+    {
+        // SAFETY: as above.
+        return use_caches(unsafe { cache.as_ref() });
+    }
+    // One that keeps nothing, so that it may go again.
+    let caches = Caches::new();
+    caches.flush_for_good();
+    use_caches(&caches)
+}
+
+/// As [`with_caches`], if the thread has a cache.
+pub(super) fn with_caches_if_any<R>(use_caches: impl FnOnce(&Caches) -> R) -> Option<R> {
+    // SAFETY: as in `with_caches`.
+    caches_of_thread().map(|cache| use_caches(unsafe { cache.as_ref() }))
+}
+
+/// The thread's end has flushed its cache.
+pub(super) fn caches_are_flushed() {
+    if let Some(cache) = caches_of_thread() {
+        upstream::set_thread_slot(WITHOUT);
+        // SAFETY: the cache is a block of the C library's, and the slot no longer refers to it.
+        unsafe { upstream::free(cache.as_ptr().cast()) };
+    }
+}
+
+/// Calls what may change `errno`, and sets it back.
+pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
+    let before = upstream::errno();
+    let result = call();
+    upstream::set_errno(before);
+    result
+}
+
+/// Whether the thread has a cache to be used now; it gets one if it is the first time.
+pub(crate) fn may_use_caches() -> bool {
+    caches_of_thread().is_some() || (upstream::thread_slot().is_null() && make_caches())
+}
+
+/// Makes the thread's cache, unless there is no memory or the thread's end would not flush it.
+#[cold]
+#[inline(never)]
+fn make_caches() -> bool {
+    upstream::set_thread_slot(WITHOUT);
+    let made = make_flushed_at_exit();
+    upstream::set_thread_slot(made.map_or(ptr::null_mut(), |cache| cache.as_ptr().cast()));
+    made.is_some()
+}
+
+fn make_flushed_at_exit() -> Option<NonNull<Caches>> {
+    const_assert!(align_of::<Caches>() <= align_of::<u128>());
+    let made: NonNull<Caches> = NonNull::new(upstream::malloc(size_of::<Caches>()))?.cast();
+    // SAFETY: a block of this size, aligned for any object.
+    unsafe { made.write(Caches::new()) };
+    // SAFETY: written just now.
+    let cache = unsafe { made.as_ref() };
+    prepare(cache, &Config::DEFAULT);
+    if cache.small.keeping() == Keeping::UntilExit {
+        return Some(made);
+    }
+    // SAFETY: the block from above, to which nothing refers any more.
+    unsafe { upstream::free(made.as_ptr().cast()) };
+    None
+}
+
+/// A block of `class` that the thread has at hand.
+#[inline(always)]
+pub(crate) fn pop(class: SizeClass) -> Option<NonNull<u8>> {
+    // SAFETY: as in `with_caches`.
+    unsafe { caches_of_thread()?.as_ref() }.small.pop(class)
+}
+
+/// As [`super::dealloc`], with a shorter way for threads that have a cache.
+///
+/// # Safety
+///
+/// - As for [`super::dealloc`].
+#[inline(always)]
+pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
+    match caches_of_thread() {
+        // SAFETY: the caller owes the same.
+        Some(_) => unsafe { super::dealloc(block, class, &Config::DEFAULT) },
+        // SAFETY: as above, and a cache that is made for it has no room.
+        None => unsafe { super::dealloc_slow(block, class, &Config::DEFAULT) },
+    }
+}
+
+/// The class of the small block that starts at `address`; `None` if what is there is none. The caller
+/// owns what is there.
+#[inline(always)]
+pub(crate) fn class_at(address: usize) -> Option<SizeClass> {
+    HEAP.pool_map().class_at(address)
+}
+
+/// Where glibc's own `malloc_usable_size` is, or null.
+pub(crate) fn upstream_usable_size() -> *mut c_void {
+    USABLE_SIZE.address()
+}
+
+/// Has glibc give back to the kernel what it holds for nothing, and says if that was anything.
+pub(super) fn trim_system_allocator() -> bool {
+    trim_upstream(0)
+}
+
+/// glibc's own `malloc_trim`, which leaves so many bytes at the top of its heap.
+pub(crate) fn trim_upstream(kept_bytes: usize) -> bool {
+    type Trim = unsafe extern "C" fn(usize) -> c_int;
+
+    let function = TRIM.address();
+    if function.is_null() {
+        return false;
+    }
+    // SAFETY: glibc's function of this name has this type.
+    let function = unsafe { core::mem::transmute::<*mut c_void, Trim>(function) };
+    // SAFETY: it has no conditions.
+    unsafe { function(kept_bytes) != 0 }
+}

@@ -1,0 +1,31 @@
+//! The thread's caches where this allocator is a Rust program's.
+
+use super::Caches;
+use crate::os;
+
+thread_local! {
+    static CACHES: Caches = const { Caches::new() };
+}
+
+#[inline(always)]
+pub(super) fn with_caches<R>(use_caches: impl FnOnce(&Caches) -> R) -> R {
+    match CACHES.try_with(use_caches) {
+        Ok(result) => result,
+        Err(_) => os::abort_corrupt("thread cache without destructor is gone", 0),
+    }
+}
+
+/// As [`with_caches`], but where a thread has no caches yet it gets none.
+pub(super) fn with_caches_if_any<R>(use_caches: impl FnOnce(&Caches) -> R) -> Option<R> {
+    Some(with_caches(use_caches))
+}
+
+/// The thread's end has flushed its caches, which still work.
+pub(super) fn caches_are_flushed() {}
+
+/// Calls what may change `errno`, which nobody looks at.
+pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
+    call()
+}
+
+pub(super) use os::trim_system_allocator;

@@ -45,7 +45,9 @@ copy_sources() {
     replace src/pool_map.rs 's/use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};/use core::sync::atomic::{AtomicPtr, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
-    replace src/config.rs 's/DEPOT_MAGAZINES: usize = 16/DEPOT_MAGAZINES: usize = 4/'
+    replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 4/'
+    replace src/config.rs 's/LARGE_DEPOT_MAGAZINES: usize = 64/LARGE_DEPOT_MAGAZINES: usize = 4/'
+    replace src/config.rs 's/LARGE_DEPOT_BYTES_MIN: usize = 4 << 20/LARGE_DEPOT_BYTES_MIN: usize = 1200/'
     replace src/block.rs 's/ next: Link,/ next: crate::sync::testing::Cell<Link>,/'
     replace src/block.rs 's/(\*block.as_ptr()).next/&.get()/'
     replace src/block.rs 's/block.write(Block { next })/(*block.as_ptr()).next.set(next)/'
@@ -104,7 +106,7 @@ mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
     's/\(let mut heap = self.class(pool.shard(), class).lock();\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
     's/if end == self.start/if end > 0 || end == self.start/'
-mistake 'a depot keeps the magazine that it gives' src/heap.rs \
+mistake 'a depot keeps the magazine that it gives' src/depot.rs \
     's/self.count = self.count.checked_sub(1)?;\(.*\)let place = self.magazines.get_mut(self.count)?;\n        Some(core::mem::replace(place, Magazine::EMPTY))/\1let place = self.magazines.get_mut(self.count.checked_sub(1)?)?;\nSome(unsafe { core::ptr::read(place) })/'
 mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
     's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
@@ -122,6 +124,17 @@ mistake 'the class of a pool is noted after its first blocks are out' src/heap.r
     's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2\1/'
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
     's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            lists.give_pool(pool);\n        }\n/        while let Some(pool) = pools.pop() {\1self.lists.lock().give_pool(pool);\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
+
+mistake 'a magazine of large blocks leaves the depot of another class' src/large.rs \
+    's/let evicted = self.depot(class).lock/let evicted = self.depot(LargeClass::at(0)).lock/'
+mistake 'a magazine of large blocks is counted after it is in its depot' src/large.rs \
+    's/\( *self.stock.comes(bytes_of(class, &magazine));\n\)\(.*\)\( *drop(depot);\n\)/let bytes = bytes_of(class, \&magazine);\n\2\3self.stock.comes(bytes);\n/'
+mistake 'large blocks that leave stay counted' src/large.rs \
+    's/        self.stock.leaves(bytes_of(class, &magazine));\n        \/\/ SAFETY: the caller owes the blocks/        \/\/ SAFETY: the caller owes the blocks/'
+mistake 'large blocks are given back and stay in their depot' src/large.rs \
+    's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.depot(class).lock().0.push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
+mistake 'a fork leaves the depots of large blocks open' src/large.rs \
+    's/self.depots.iter().for_each(Lock::lock_and_leave_closed);/self.depots[1..].iter().for_each(Lock::lock_and_leave_closed);/'
 
 rm -rf "$copy"
 echo "loom: $seen mistakes found, $missed missed"

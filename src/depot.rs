@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::block::Magazine;
 use crate::config::{CLASS_COUNT, DEPOT_LOOK_FLUSHES};
+use crate::os::debug_check;
 
 /// Magazines that leave for one that comes, at most, to bound the time of a flush.
 const EVICTIONS_MAX: usize = 4;
@@ -38,7 +39,8 @@ impl Stock {
 
     /// Counts a magazine that has left.
     pub(crate) fn leaves(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_check!(before >= bytes, "depots give more than they hold", bytes);
     }
 
     /// Bytes that the depots hold.

@@ -336,9 +336,10 @@ impl<P: PageSource> Heap<P> {
             }
             *run = pop_run(magazine);
         }
+        // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;
         let mut heap = self.class(shard, class).lock();
-        for run in runs.into_iter().flatten() {
+        for run in runs.iter_mut().map_while(Option::take) {
             // SAFETY: one pool's run, from this shard; the caller owes the class.
             unsafe { heap.give(class, run, &mut empty) };
         }

@@ -221,6 +221,8 @@ fn bytes_of(class: LargeClass, magazine: &Magazine) -> usize {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use std::alloc::System;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use crate::sync::testing;
+
 /// Sequentially consistent, since tests read the numbers from threads that did not write them.
 #[derive(Default)]
 pub(crate) struct TestSystem {
@@ -23,12 +25,14 @@ impl TestSystem {
 
     fn count(&self, block: *mut u8, layout: Layout) -> *mut u8 {
         self.taken.fetch_add(1, Ordering::SeqCst);
+        testing::forget_accesses(block.addr()..block.addr() + layout.size());
         let before = self.live.lock().expect("no panic before").insert(block.addr(), layout);
         assert!(before.is_none(), "given twice");
         block
     }
 
     fn forget(&self, block: *mut u8, layout: Layout) {
+        testing::write_all(block.addr()..block.addr() + layout.size());
         let known = self.live.lock().expect("no panic before").remove(&block.addr());
         assert_eq!(known, Some(layout), "freed with another layout, or not given");
     }

@@ -29,6 +29,11 @@ pub struct Ended {
 ///
 /// If the process did not run the body, or hung.
 pub fn run(test: &str, body: fn()) -> Ended {
+    run_with(test, &[], body)
+}
+
+/// As [`run`], with these variables in its environment.
+pub fn run_with(test: &str, variables: &[(&str, &str)], body: fn()) -> Ended {
     if env::var_os(IN_CHILD).is_some() {
         // SAFETY: `alarm` has no conditions.
         unsafe { libc::alarm(SECONDS) };
@@ -39,6 +44,7 @@ pub fn run(test: &str, body: fn()) -> Ended {
     let output = Command::new(env::current_exe().expect("the path of this program"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(IN_CHILD, "1")
+        .envs(variables.iter().copied())
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .output()

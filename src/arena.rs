@@ -10,10 +10,11 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::{
-    ARENA_BYTES, BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, HEADER_BYTES,
-    POOLS_PER_ARENA, USED_ARENAS_PER_EMPTY,
+    ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA,
+    EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, HEADER_BYTES, POOLS_PER_ARENA, USED_ARENAS_PER_EMPTY,
 };
 use crate::os::{PageSource, abort_corrupt, debug_check};
 use crate::pool::{Pool, PoolList};
@@ -118,6 +119,8 @@ struct ArenaLists {
     mapped: usize,
     empty: usize,
     retention: Retention,
+    /// When so many are mapped, the heap has grown.
+    grown_from: usize,
 }
 
 impl ArenaLists {
@@ -127,7 +130,24 @@ impl ArenaLists {
         mapped: 0,
         empty: 0,
         retention: Retention::FIRST,
+        grown_from: ARENAS_PER_GROWTH_MIN,
     };
+
+    /// Counts an arena that was mapped, and says if the heap has grown with it since it last said so, or
+    /// since it was smaller: by a fraction, so that growth without end is told of ever more seldom.
+    fn count_mapped(&mut self) -> bool {
+        self.mapped += 1;
+        self.retention.arena_mapped();
+        let has_grown = self.mapped >= self.grown_from;
+        if has_grown {
+            self.grown_from = self.next_growth();
+        }
+        has_grown
+    }
+
+    fn next_growth(&self) -> usize {
+        self.mapped + ARENAS_PER_GROWTH_MIN.max(self.mapped / ARENAS_PER_GROWN_ARENA)
+    }
 
     fn fullest(&self) -> Option<Arena> {
         *self.lists.get(self.nonempty.trailing_zeros() as usize)?
@@ -216,6 +236,7 @@ impl ArenaLists {
         let kept = self.retention.empty_arenas_kept(self.mapped - self.empty);
         let leaving = self.unlink_empty(kept);
         self.retention.arenas_released(mapped_before - self.mapped);
+        self.grown_from = self.grown_from.min(self.next_growth());
         leaving
     }
 
@@ -242,12 +263,18 @@ impl ArenaLists {
 pub(crate) struct Arenas<P> {
     lists: Lock<ArenaLists>,
     map: PoolMap,
+    has_grown: AtomicBool,
     pages: P,
 }
 
 impl<P: PageSource> Arenas<P> {
     pub(crate) const fn new(pages: P) -> Self {
-        Self { lists: Lock::new(ArenaLists::EMPTY), map: PoolMap::new(), pages }
+        Self {
+            lists: Lock::new(ArenaLists::EMPTY),
+            map: PoolMap::new(),
+            has_grown: AtomicBool::new(false),
+            pages,
+        }
     }
 
     /// A free pool of the fullest arena that has one, now the caller's, and whether it reads as zero.
@@ -267,10 +294,22 @@ impl<P: PageSource> Arenas<P> {
         let arena = Arena(mapped.cast());
         arena.header().free.set(ALL_POOLS);
         let mut lists = self.lists.lock();
-        lists.mapped += 1;
-        lists.retention.arena_mapped();
+        let has_grown = lists.count_mapped();
         lists.insert(arena);
-        lists.take_pool()
+        let taken = lists.take_pool();
+        drop(lists);
+        if has_grown {
+            // Relaxed: it is told to one thread, some time, and guards nothing.
+            self.has_grown.store(true, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether there are more arenas than before, which is said once: what others in the process keep for
+    /// nothing may be what they are short of.
+    pub(crate) fn take_growth(&self) -> bool {
+        // Relaxed: see where it is stored. The swap is needed seldom, the load often.
+        self.has_grown.load(Ordering::Relaxed) && self.has_grown.swap(false, Ordering::Relaxed)
     }
 
     /// Which class has which pool. Whoever takes a pool notes it there before a block of it is out.

@@ -80,6 +80,12 @@ pub const EMPTY_ARENAS_MAX: usize = 256;
 /// In a large heap, one empty arena stays mapped for each so many in use.
 pub const USED_ARENAS_PER_EMPTY: usize = 8;
 
+/// Arenas that a heap has grown by, at least, when it says that it has grown: 16 MiB.
+pub const ARENAS_PER_GROWTH_MIN: usize = 64;
+
+/// In a large heap, one arena of growth for each so many that are mapped.
+pub const ARENAS_PER_GROWN_ARENA: usize = 4;
+
 /// The largest block that is kept when it is freed instead of going back to the system allocator.
 pub const LARGE_CACHED_MAX: usize = 32 * 1024;
 

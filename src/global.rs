@@ -13,13 +13,17 @@ use crate::thread;
 
 /// The global allocator.
 ///
-/// All values are the same allocator: they share one heap for the process. Making one costs nothing.
+/// All values with the same `L` are the same allocator: they share the heaps of the process. Making one
+/// costs nothing.
 ///
 /// # Shape
 ///
 /// A request of at most 512 bytes (after rounding its size up to a multiple of its alignment) is
-/// served from a size class, 8 bytes apart; any other by [`std::alloc::System`]. A block of 40 bytes
-/// takes 40 bytes: there are no headers, and no rounding beyond the next multiple of 8.
+/// served from a size class, 8 bytes apart; any other by `L`, which is [`std::alloc::System`] unless a
+/// program says otherwise ([`Obmalloc::with_large`]). A block of 40 bytes takes 40 bytes: there are no
+/// headers, and no rounding beyond the next multiple of 8. The system allocator's blocks of at most
+/// 32 KiB are rounded up to one of eight sizes between two powers of two, and kept for the next
+/// request when they are freed.
 ///
 /// # Errors
 ///

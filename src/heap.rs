@@ -391,6 +391,11 @@ impl<P: PageSource> Heap<P> {
         self.arenas.map()
     }
 
+    /// Whether there are more arenas than before, which is said once.
+    pub(crate) fn take_growth(&self) -> bool {
+        self.arenas.take_growth()
+    }
+
     /// Releases all empty arenas, and returns the bytes.
     pub(crate) fn release_empty_arenas(&self) -> usize {
         self.arenas.release_empty()

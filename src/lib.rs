@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A request of at most 512 bytes is served from one of 64 size classes, 8 bytes apart; a larger one,
-//! or one whose alignment no class has, by [`std::alloc::System`].
+//! or one whose alignment no class has, by [`std::alloc::System`], with magazines of its blocks up to
+//! 32 KiB in front, or by any other allocator ([`Obmalloc::with_large`]).
 //!
 //! ```text
 //!   alloc / dealloc           of at most 512 bytes: the class follows from the layout alone

@@ -145,6 +145,10 @@ fn refill_slow(
                 return ptr::null_mut();
             }
         }
+        if HEAP.take_growth() && config(chosen).system_tuning() {
+            // With its thresholds raised, the system allocator may keep what small blocks now need.
+            trim_system_allocator();
+        }
         let block = pop(cache, class);
         cache.flush_unless_keeping(&HEAP, class);
         block.map_or(ptr::null_mut(), NonNull::as_ptr)

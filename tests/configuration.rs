@@ -9,6 +9,8 @@ use obmalloc::Obmalloc;
 #[path = "common/child.rs"]
 #[expect(dead_code, reason = "every process here has an environment of its own")]
 mod child;
+#[path = "common/rss.rs"]
+mod rss;
 
 use child::Ended;
 
@@ -136,6 +138,24 @@ mod tuning {
     fn with_tuning_pages_stay_from_round_to_round() {
         let faults = faults("tuning::with_tuning_pages_stay_from_round_to_round", &[]);
         assert!(faults < ALL / 100, "{faults} faults of {ALL}");
+    }
+
+    /// What glibc keeps is of no use to small blocks: it goes back when these need more.
+    #[test]
+    fn what_is_kept_goes_when_small_blocks_need_memory() {
+        let test = "tuning::what_is_kept_goes_when_small_blocks_need_memory";
+        // glibc's own trimming leaves the top of all arenas but the first alone.
+        let ended = child::run_with(test, &[("MALLOC_ARENA_MAX", "1")], || {
+            touch_frames();
+            let before = rss::resident_bytes();
+            assert!(before > FRAMES * FRAME_BYTES, "{before} bytes are resident: nothing is kept");
+            let boxes: Vec<Box<[usize; 8]>> = (0..400_000).map(|_| Box::new([1; 8])).collect();
+            let small_bytes = boxes.len() * size_of::<[usize; 9]>();
+            let after = rss::resident_bytes();
+            assert!(small_bytes > 16 << 20 && after < before, "{before} bytes, then {after}");
+            drop(boxes);
+        });
+        assert!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub const WORKLOADS: [Workload; 12] = [
     synthetic(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
     synthetic(Kind::SmallBlocks, "pairs", 20, 3),
     synthetic(Kind::SmallBlocks, "replace-1m", 3, 1),
-    synthetic(Kind::LargeBlocks, "replace-8k", 10, 2),
+    synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),
     synthetic(Kind::LargeBlocks, "buffers", 30_000, 5_000),
     synthetic(Kind::LargeBlocks, "frames", 200, 30),
 ];

@@ -237,3 +237,23 @@ fn a_pool_has_a_class_until_it_is_given_back() {
     assert_eq!(pages.live(), 0);
     assert_eq!(addresses.into_iter().find_map(|address| arenas.map().class_at(address)), None);
 }
+
+#[test]
+fn growth_is_said_once_for_each_step_and_again_after_a_fall() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let mut pools = take(&arenas, (ARENAS_PER_GROWTH_MIN - 1) * BLOCK_POOLS_PER_ARENA);
+    assert!(!arenas.take_growth());
+    pools.extend(take(&arenas, BLOCK_POOLS_PER_ARENA));
+    assert!(arenas.take_growth() && !arenas.take_growth());
+    pools.extend(take(&arenas, (ARENAS_PER_GROWTH_MIN - 1) * BLOCK_POOLS_PER_ARENA));
+    assert!(!arenas.take_growth());
+    pools.extend(take(&arenas, BLOCK_POOLS_PER_ARENA));
+    assert!(arenas.take_growth());
+    give(&arenas, pools);
+    arenas.release_empty();
+    let pools = take(&arenas, 2 * ARENAS_PER_GROWTH_MIN * BLOCK_POOLS_PER_ARENA);
+    assert!(arenas.take_growth() && !arenas.take_growth());
+    give(&arenas, pools);
+    arenas.release_empty();
+}

@@ -127,8 +127,6 @@ mistake 'the class of a pool is cleared after its arena has the pool' src/arena.
 
 mistake 'a magazine of large blocks leaves the depot of another class' src/large.rs \
     's/let evicted = self.depot(class).lock/let evicted = self.depot(LargeClass::at(0)).lock/'
-mistake 'a magazine of large blocks is counted after it is in its depot' src/large.rs \
-    's/\( *self.stock.comes(bytes_of(class, &magazine));\n\)\(.*\)\( *drop(depot);\n\)/let bytes = bytes_of(class, \&magazine);\n\2\3self.stock.comes(bytes);\n/'
 mistake 'large blocks that leave stay counted' src/large.rs \
     's/        self.stock.leaves(bytes_of(class, &magazine));\n        \/\/ SAFETY: the caller owes the blocks/        \/\/ SAFETY: the caller owes the blocks/'
 mistake 'large blocks are given back and stay in their depot' src/large.rs \

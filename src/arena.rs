@@ -86,12 +86,14 @@ impl Arena {
 /// one more kept from then on, up to a bound. A program that frees everything once gives it back; one
 /// whose heap swings by less than the bound pays for its first swing.
 struct Retention {
-    kept: usize,
+    /// Arenas that are kept beyond those of the start; so that a new heap is all zeros, and takes no
+    /// place in a program's file.
+    kept_more: usize,
     released_unregretted: usize,
 }
 
 impl Retention {
-    const FIRST: Self = Self { kept: EMPTY_ARENAS_FIRST, released_unregretted: 0 };
+    const FIRST: Self = Self { kept_more: 0, released_unregretted: 0 };
 
     fn arenas_released(&mut self, count: usize) {
         self.released_unregretted += count;
@@ -100,12 +102,12 @@ impl Retention {
     fn arena_mapped(&mut self) {
         if let Some(fewer) = self.released_unregretted.checked_sub(1) {
             self.released_unregretted = fewer;
-            self.kept = EMPTY_ARENAS_MAX.min(self.kept + 1);
+            self.kept_more = (EMPTY_ARENAS_MAX - EMPTY_ARENAS_FIRST).min(self.kept_more + 1);
         }
     }
 
     fn empty_arenas_kept(&self, arenas_used: usize) -> usize {
-        self.kept.max(arenas_used / USED_ARENAS_PER_EMPTY)
+        (EMPTY_ARENAS_FIRST + self.kept_more).max(arenas_used / USED_ARENAS_PER_EMPTY)
     }
 }
 
@@ -119,8 +121,8 @@ struct ArenaLists {
     mapped: usize,
     empty: usize,
     retention: Retention,
-    /// When so many are mapped, the heap has grown.
-    grown_from: usize,
+    /// So many were mapped when the heap last said that it has grown, or fewer since.
+    grown_to: usize,
 }
 
 impl ArenaLists {
@@ -130,7 +132,7 @@ impl ArenaLists {
         mapped: 0,
         empty: 0,
         retention: Retention::FIRST,
-        grown_from: ARENAS_PER_GROWTH_MIN,
+        grown_to: 0,
     };
 
     /// Counts an arena that was mapped, and says if the heap has grown with it since it last said so, or
@@ -138,15 +140,12 @@ impl ArenaLists {
     fn count_mapped(&mut self) -> bool {
         self.mapped += 1;
         self.retention.arena_mapped();
-        let has_grown = self.mapped >= self.grown_from;
+        let step = ARENAS_PER_GROWTH_MIN.max(self.grown_to / ARENAS_PER_GROWN_ARENA);
+        let has_grown = self.mapped >= self.grown_to + step;
         if has_grown {
-            self.grown_from = self.next_growth();
+            self.grown_to = self.mapped;
         }
         has_grown
-    }
-
-    fn next_growth(&self) -> usize {
-        self.mapped + ARENAS_PER_GROWTH_MIN.max(self.mapped / ARENAS_PER_GROWN_ARENA)
     }
 
     fn fullest(&self) -> Option<Arena> {
@@ -236,7 +235,7 @@ impl ArenaLists {
         let kept = self.retention.empty_arenas_kept(self.mapped - self.empty);
         let leaving = self.unlink_empty(kept);
         self.retention.arenas_released(mapped_before - self.mapped);
-        self.grown_from = self.grown_from.min(self.next_growth());
+        self.grown_to = self.grown_to.min(self.mapped);
         leaving
     }
 

@@ -162,6 +162,11 @@ impl Magazine {
     /// The same blocks in the order of their addresses, so that whoever allocates them next walks
     /// forwards through memory. Costs little where they are nearly in order, or in reverse.
     pub(crate) fn sorted(self) -> Self {
+        // A block that was freed twice makes the chain a ring, in which a merge would never end.
+        if !self.is_valid() {
+            let first = self.head.map_or(0, address_of);
+            abort_corrupt("block freed twice or written after its free", first);
+        }
         // A merge sort from the bottom up, as it is done for lists: place `n` holds nothing, or what
         // 2^n runs were merged to; the last place holds all that is longer.
         let mut merged: [Link; SORT_PLACES] = [None; SORT_PLACES];

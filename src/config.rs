@@ -121,6 +121,10 @@ pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
 /// Bytes that a thread takes or gives, in single blocks, before the others learn of it.
 pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
 
+/// A larger request that the system refuses is no reason to give back what is cached: no memory that
+/// could come of it is as large. 1 TiB, or 1 GiB of 32 bits.
+pub const REQUEST_WORTH_A_TRIM_MAX: usize = 1 << (if usize::BITS == 64 { 40 } else { 30 });
+
 /// Bytes that each thread may keep in free blocks, unless a program says otherwise.
 pub const CACHE_BYTES_DEFAULT: usize = 2 << 20;
 
@@ -159,7 +163,8 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) const DEFAULT: Self = Self { cache_bytes: CACHE_BYTES_DEFAULT, system_tuning: true };
+    pub(crate) const DEFAULT: Self =
+        Self { cache_bytes: CACHE_BYTES_DEFAULT, system_tuning: false };
 
     /// Bytes that each thread may keep in free blocks.
     #[must_use]

@@ -128,7 +128,7 @@ impl<L> Obmalloc<L> {
     }
 
     /// Lets each thread keep at most so many bytes in free blocks, where the default is 2 MiB: half of
-    /// them in large blocks, at most 640 KiB in small ones, of which a thread also keeps at least one
+    /// them in large blocks, about 640 KiB in small ones, of which a thread also keeps at least one
     /// a magazine.
     ///
     /// The environment variable `OBMALLOC_CACHE_BYTES` has precedence: a number, or one with `K`, `M` or
@@ -140,10 +140,11 @@ impl<L> Obmalloc<L> {
     }
 
     /// Whether to raise the thresholds above which glibc gives memory back to the kernel, at the
-    /// process's first allocation; it is done by default. Blocks of 32 KiB to 32 MiB then do not fault
-    /// in their pages anew each time, and at most 64 MiB at the top of its heap stay after they are
-    /// freed. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and its
-    /// like, or `GLIBC_TUNABLES`) keeps them. Other system allocators are left as they are.
+    /// process's first allocation; by default it is not done. Blocks of 32 KiB to 32 MiB then do not
+    /// fault in their pages anew each time. The price is memory that stays: at the top of each of glibc's
+    /// arenas, of which it may have eight for each core, up to 64 MiB, and below that what lies under
+    /// a block in use. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and
+    /// its like, or `GLIBC_TUNABLES`) keeps them. Other system allocators are left as they are.
     ///
     /// The environment variable `OBMALLOC_SYSTEM_TUNING`, 0 or 1, has precedence.
     #[must_use]
@@ -201,7 +202,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
-        thread::or_after_trim(alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+        thread::or_after_trim(layout.size(), alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// A large block that reads as zero, or null.
@@ -216,7 +217,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc_zeroed(layout) });
-        thread::or_after_trim(alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+        thread::or_after_trim(layout.size(), alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// Frees a large block.
@@ -251,13 +252,13 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too, and
-                // that the new size is not zero; it fits where the caller's alignment is larger.
+                // that the new size is not zero.
                 unsafe { thread::release_large(block, old, new_layout.size()) }
             }
             (None, None) => {
                 // SAFETY: the caller owes that the block is the other allocator's, with this layout.
                 let resize = || unsafe { self.large.realloc(block, layout, new_layout.size()) };
-                let resized = thread::or_after_trim(|| NonNull::new(resize()));
+                let resized = thread::or_after_trim(new_layout.size(), || NonNull::new(resize()));
                 resized.map_or(ptr::null_mut(), NonNull::as_ptr)
             }
             // SAFETY: the caller owes the conditions of this very function.

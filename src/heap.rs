@@ -401,9 +401,11 @@ impl<P: PageSource> Heap<P> {
         self.arenas.release_empty()
     }
 
-    /// Closes all locks, so that a `fork` finds no protected value half changed.
-    pub(crate) fn lock_for_fork(&self) {
-        for class in self.shards.as_flattened() {
+    /// Closes the locks of the first `shards` shards, those that threads may join, and of the arenas, so
+    /// that a `fork` finds no protected value half changed. The others' are never used: to close them
+    /// would cost a process pages.
+    pub(crate) fn lock_for_fork(&self, shards: usize) {
+        for class in self.shards.iter().take(shards).flatten() {
             class.lock_and_leave_closed();
         }
         self.arenas.lock_for_fork();
@@ -413,11 +415,12 @@ impl<P: PageSource> Heap<P> {
     ///
     /// # Safety
     ///
-    /// - [`Heap::lock_for_fork`] was called before, by this thread or its image in the parent.
-    pub(crate) unsafe fn unlock_after_fork(&self) {
+    /// - [`Heap::lock_for_fork`] was called before with as many shards, by this thread or its image in
+    ///   the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self, shards: usize) {
         // SAFETY: the caller owes the call before.
         unsafe { self.arenas.unlock_after_fork() };
-        for class in self.shards.as_flattened() {
+        for class in self.shards.iter().take(shards).flatten() {
             // SAFETY: the caller owes the call before.
             unsafe { class.force_unlock() };
         }

@@ -119,6 +119,10 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// A magazine of free blocks that other threads, or this one, have left.
     pub(crate) fn refill(&self, class: LargeClass) -> Option<Magazine> {
+        if self.stock.bytes() == 0 {
+            // No lock while a program only builds up; a magazine that comes this moment is no loss.
+            return None;
+        }
         let magazine = self.depot(class).lock().0.pop()?;
         self.stock.leaves(bytes_of(class, &magazine));
         Some(magazine)

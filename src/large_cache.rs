@@ -254,7 +254,8 @@ impl LargeCache {
     pub(crate) fn count_taken<S: GlobalAlloc>(&self, heap: &LargeHeap<S>, bytes: isize) {
         let taken = self.taken_unreported.get() + bytes;
         self.taken_unreported.set(taken);
-        if taken.abs() > LARGE_TAKEN_UNREPORTED_MAX {
+        // What comes after the thread's last flush would else never be told.
+        if taken.abs() > LARGE_TAKEN_UNREPORTED_MAX || self.bytes_max.get() == 0 {
             heap.report_taken(self.taken_unreported.take());
         }
     }

@@ -8,7 +8,8 @@
 use core::ptr::NonNull;
 
 // Systems with `mmap`, pthreads and native thread-locals: elsewhere std keeps a thread-local behind a
-// key of its own, which is gone before the thread's last free. `obmalloc_no_arenas` selects `other`
+// key of its own, which is gone before the thread's last free; so it does on OpenHarmony and with the x32
+// ABI. `obmalloc_no_arenas` selects `other`
 // to test what Windows and wasm get.
 #[cfg(all(
     any(
@@ -18,6 +19,8 @@ use core::ptr::NonNull;
         target_os = "dragonfly",
         target_vendor = "apple",
     ),
+    not(target_env = "ohos"),
+    not(all(target_arch = "x86_64", target_pointer_width = "32")),
     not(obmalloc_no_arenas),
 ))]
 #[path = "os/unix.rs"]
@@ -30,6 +33,8 @@ mod system;
         target_os = "dragonfly",
         target_vendor = "apple",
     ),
+    not(target_env = "ohos"),
+    not(all(target_arch = "x86_64", target_pointer_width = "32")),
     not(obmalloc_no_arenas),
 )))]
 #[path = "os/other.rs"]

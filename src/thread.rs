@@ -12,13 +12,14 @@ mod of_process;
 #[cfg(not(feature = "preload"))]
 mod plain;
 
+use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::alloc::System;
 
 use crate::cache::{Keeping, ThreadCache};
-use crate::config::{Config, VARIABLE_PREFIX};
+use crate::config::{Config, LARGE_ALIGNMENT, REQUEST_WORTH_A_TRIM_MAX, VARIABLE_PREFIX};
 use crate::heap::Heap;
 use crate::large::LargeHeap;
 use crate::large_cache::LargeCache;
@@ -212,7 +213,8 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
         let block = cache.pop_spare(class).or_else(|| {
             prepare(caches, chosen);
             let take = || cache.take(&LARGE_HEAP, class);
-            cache.refill(&LARGE_HEAP, class).or_else(|| or_after_trim(take))
+            let refilled = cache.refill(&LARGE_HEAP, class);
+            refilled.or_else(|| or_after_trim(class.bytes(), take))
         });
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     })
@@ -225,7 +227,8 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     with_caches(|caches| {
         prepare(caches, chosen);
-        let block = or_after_trim(|| caches.large.take_zeroed(&LARGE_HEAP, class));
+        let take = || caches.large.take_zeroed(&LARGE_HEAP, class);
+        let block = or_after_trim(class.bytes(), take);
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     })
 }
@@ -246,16 +249,19 @@ unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Con
 /// # Safety
 ///
 /// - `block` is a large block of `class`, and the caller's.
-/// - `new_size` is not zero, and does not exceed `isize::MAX` when rounded up to the alignment of a
-///   class.
+/// - `new_size` is not zero.
 pub(crate) unsafe fn release_large(
     block: NonNull<u8>,
     class: LargeClass,
     new_size: usize,
 ) -> *mut u8 {
-    // SAFETY: the caller owes the same.
+    // The caller's alignment may be smaller than a class's, and its size so near to the limit.
+    if Layout::from_size_align(new_size, LARGE_ALIGNMENT).is_err() {
+        return ptr::null_mut();
+    }
+    // SAFETY: the caller owes the block, and the size has just been looked at.
     let resize = || NonNull::new(unsafe { LARGE_HEAP.resize(class, block, new_size) });
-    let resized = or_after_trim(resize);
+    let resized = or_after_trim(new_size, resize);
     if resized.is_some() {
         let given = -(class.bytes() as isize);
         with_caches(|caches| caches.large.count_taken(&LARGE_HEAP, given));
@@ -263,11 +269,17 @@ pub(crate) unsafe fn release_large(
     resized.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
-/// What `request` has from the system allocator; if that is nothing, what it has once it is given
-/// back what this allocator can do without.
+/// What `request`, for so many bytes, has from the system allocator; if that is nothing, what it has
+/// once it is given back what this allocator can do without.
 #[inline]
-pub(crate) fn or_after_trim(request: impl Fn() -> Option<NonNull<u8>>) -> Option<NonNull<u8>> {
-    request().or_else(|| if trim() { request() } else { None })
+pub(crate) fn or_after_trim(
+    bytes: usize,
+    request: impl Fn() -> Option<NonNull<u8>>,
+) -> Option<NonNull<u8>> {
+    request().or_else(|| {
+        let may_help = os::HAS_ARENAS && bytes <= REQUEST_WORTH_A_TRIM_MAX;
+        if may_help && trim() { request() } else { None }
+    })
 }
 
 /// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order.
@@ -323,16 +335,16 @@ pub(crate) fn config(chosen: &Config) -> Config {
     config
 }
 
-/// Processors that the process may use, asked for once.
+/// Processors that the process may use, asked for once: the same number ever after.
 fn cores() -> usize {
-    // Relaxed: a plain number, the same whoever asks.
+    // Relaxed, here and below: a plain number, which publishes nothing.
     let known = CORES.load(Ordering::Relaxed);
     if known != 0 {
         return known;
     }
     let asked = os::cores().max(1);
-    CORES.store(asked, Ordering::Relaxed);
-    asked
+    let settled = CORES.compare_exchange(0, asked, Ordering::Relaxed, Ordering::Relaxed);
+    settled.map_or_else(|before| before, |_| asked)
 }
 
 unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
@@ -344,7 +356,7 @@ unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
 
 unsafe extern "C" fn lock_for_fork() {
     CONFIG.lock_and_leave_closed();
-    HEAP.lock_for_fork();
+    HEAP.lock_for_fork(cores());
     LARGE_HEAP.lock_for_fork();
 }
 
@@ -369,7 +381,7 @@ unsafe fn unlock_after_fork() {
     // SAFETY: the caller owes the call before.
     unsafe { LARGE_HEAP.unlock_after_fork() };
     // SAFETY: as above.
-    unsafe { HEAP.unlock_after_fork() };
+    unsafe { HEAP.unlock_after_fork(cores()) };
     // SAFETY: as above.
     unsafe { CONFIG.force_unlock() };
 }

@@ -17,7 +17,7 @@ use child::Ended;
 const CACHE_BYTES: usize = 3 << 20;
 
 #[global_allocator]
-static GLOBAL: Obmalloc = Obmalloc::new().with_cache_bytes(CACHE_BYTES);
+static GLOBAL: Obmalloc = Obmalloc::new().with_cache_bytes(CACHE_BYTES).with_system_tuning(false);
 
 fn print_config() {
     // From several threads, none of which need be the first.
@@ -44,15 +44,15 @@ fn complaints(stderr: &str) -> Vec<&str> {
 #[test]
 fn what_the_static_says_is_in_force() {
     let (said, stderr) = in_force("what_the_static_says_is_in_force", &[]);
-    assert_eq!(said, format!("{CACHE_BYTES} true"));
+    assert_eq!(said, format!("{CACHE_BYTES} false"));
     assert!(complaints(&stderr).is_empty(), "{stderr}");
 }
 
 #[test]
 fn the_environment_has_precedence() {
-    let variables = [("OBMALLOC_CACHE_BYTES", "64K"), ("OBMALLOC_SYSTEM_TUNING", "0")];
+    let variables = [("OBMALLOC_CACHE_BYTES", "64K"), ("OBMALLOC_SYSTEM_TUNING", "1")];
     let (said, stderr) = in_force("the_environment_has_precedence", &variables);
-    assert_eq!(said, "65536 false");
+    assert_eq!(said, "65536 true");
     assert!(complaints(&stderr).is_empty(), "{stderr}");
 }
 
@@ -62,12 +62,12 @@ fn what_means_nothing_is_reported_once() {
         ("OBMALLOC_CACHE_BYTES", "64 KiB"),
         ("OBMALLOC_CACHEBYTES", "1"),
         ("OBMALLOC_", ""),
-        ("OBMALLOC_SYSTEM_TUNING", "0"),
+        ("OBMALLOC_SYSTEM_TUNING", "1"),
         ("XOBMALLOC_FOO", "1"),
         ("OBMALLOCX", "1"),
     ];
     let (said, stderr) = in_force("what_means_nothing_is_reported_once", &variables);
-    assert_eq!(said, format!("{CACHE_BYTES} false"));
+    assert_eq!(said, format!("{CACHE_BYTES} true"));
     let mut complaints = complaints(&stderr);
     complaints.sort_unstable();
     let expected = [
@@ -83,7 +83,7 @@ fn a_value_of_any_length_is_reported_in_one_line() {
     let long = "7".repeat(10_000);
     let variables = [("OBMALLOC_CACHE_BYTES", long.as_str())];
     let (said, stderr) = in_force("a_value_of_any_length_is_reported_in_one_line", &variables);
-    assert_eq!(said, format!("{CACHE_BYTES} true"));
+    assert_eq!(said, format!("{CACHE_BYTES} false"));
     let complaints = complaints(&stderr);
     assert_eq!(complaints.len(), 1, "{stderr}");
     assert!(complaints[0].starts_with("obmalloc: ignored: OBMALLOC_CACHE_BYTES=777"), "{stderr}");
@@ -132,11 +132,13 @@ mod tuning {
         said.and_then(|number| number.parse().ok()).expect("a number of faults")
     }
 
+    const ON: (&str, &str) = ("OBMALLOC_SYSTEM_TUNING", "1");
+
     const ALL: usize = FRAMES * FRAME_BYTES / PAGE_BYTES;
 
     #[test]
     fn with_tuning_pages_stay_from_round_to_round() {
-        let faults = faults("tuning::with_tuning_pages_stay_from_round_to_round", &[]);
+        let faults = faults("tuning::with_tuning_pages_stay_from_round_to_round", &[ON]);
         assert!(faults < ALL / 100, "{faults} faults of {ALL}");
     }
 
@@ -145,7 +147,7 @@ mod tuning {
     fn what_is_kept_goes_when_small_blocks_need_memory() {
         let test = "tuning::what_is_kept_goes_when_small_blocks_need_memory";
         // glibc's own trimming leaves the top of all arenas but the first alone.
-        let ended = child::run_with(test, &[("MALLOC_ARENA_MAX", "1")], || {
+        let ended = child::run_with(test, &[ON, ("MALLOC_ARENA_MAX", "1")], || {
             touch_frames();
             let before = rss::resident_bytes();
             assert!(before > FRAMES * FRAME_BYTES, "{before} bytes are resident: nothing is kept");
@@ -160,19 +162,18 @@ mod tuning {
 
     #[test]
     fn without_tuning_they_go() {
-        let off = [("OBMALLOC_SYSTEM_TUNING", "0")];
-        let faults = faults("tuning::without_tuning_they_go", &off);
+        let faults = faults("tuning::without_tuning_they_go", &[]);
         assert!(faults > ALL / 4, "{faults} faults of {ALL}");
     }
 
     #[test]
     fn what_the_user_has_set_stays() {
         for variable in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
-            let users = [(variable, "131072")];
+            let users = [ON, (variable, "131072")];
             let faults = faults("tuning::what_the_user_has_set_stays", &users);
             assert!(faults > ALL / 4, "{variable}: {faults} faults of {ALL}");
         }
-        let users = [("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072")];
+        let users = [ON, ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072")];
         let faults = faults("tuning::what_the_user_has_set_stays", &users);
         assert!(faults > ALL / 4, "{faults} faults of {ALL}");
     }

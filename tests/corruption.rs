@@ -172,3 +172,26 @@ fn blocks_freed_with_another_layout_abort_when_many_are_freed() {
     });
     assert!(line.contains("block freed with the layout of another class"), "{line}");
 }
+
+/// Of large blocks only their chains are known: that of a magazine ends where its count says, or is a
+/// ring.
+#[test]
+fn large_blocks_freed_twice_abort_when_their_magazine_is_flushed() {
+    const LARGE: Layout = Layout::new::<[u64; 125]>();
+
+    let test = "large_blocks_freed_twice_abort_when_their_magazine_is_flushed";
+    // Debug builds say that the cache is in disorder.
+    aborts(test, || {
+        let [low, high] = {
+            let mut blocks = [Block::new(LARGE), Block::new(LARGE)];
+            blocks.sort_by_key(|block| block.0);
+            blocks
+        };
+        // Magazines of this class are full-grown by then.
+        let many: Vec<Block> = (0..MANY).map(|_| Block::new(LARGE)).collect();
+        many.into_iter().for_each(|block| block.free(LARGE));
+        let many: Vec<Block> = (0..MANY).map(|_| Block::new(LARGE)).collect();
+        [low, high, low].into_iter().for_each(|block| block.free(LARGE));
+        many.into_iter().for_each(|block| block.free(LARGE));
+    });
+}

@@ -1,7 +1,7 @@
 use core::sync::atomic::Ordering;
 
 use super::*;
-use crate::config::{ARENA_BYTES, Config, ONE_WAY_FLUSHES};
+use crate::config::{ARENA_BYTES, Config, ONE_WAY_FLUSHES, SHARD_COUNT};
 use crate::os::testing::TestPages;
 
 /// What a thread is: a cache over a shared heap, driven as `thread` drives it.
@@ -106,13 +106,13 @@ fn around_a_boundary_the_heap_is_left_alone() {
     let capacity = owner.cache.bin(class).capacity() as usize;
     let (swing, more) = (capacity / 2, owner.loaded(class) as usize);
     held.extend(owner.alloc_many(class, more));
-    heap.lock_for_fork();
+    heap.lock_for_fork(SHARD_COUNT);
     for _ in 0..1000 {
         let swung = owner.alloc_many(class, swing);
         swung.into_iter().for_each(|block| owner.free(class, block));
     }
     // SAFETY: locked above, by this thread.
-    unsafe { heap.unlock_after_fork() };
+    unsafe { heap.unlock_after_fork(SHARD_COUNT) };
     held.into_iter().for_each(|block| owner.free(class, block));
     owner.cache.flush(&heap);
     assert_all_is_back(&heap, &pages);

@@ -416,11 +416,11 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
                 blocks.into_iter().for_each(|blocks| model.flush(one_class(), blocks));
             }
         });
-        model.heap.lock_for_fork();
+        model.heap.lock_for_fork(SHARD_COUNT);
         testing::assert_locks_held(SHARD_COUNT * CLASS_COUNT + 1);
         goes_on(&model);
         // SAFETY: locked above, by this thread.
-        unsafe { model.heap.unlock_after_fork() };
+        unsafe { model.heap.unlock_after_fork(SHARD_COUNT) };
         for class in [one_class(), other_class()] {
             model.assert_is_valid(Shard::FIRST, class);
             let blocks = [model.refill(class, 8), model.refill(class, 3)];

@@ -359,7 +359,7 @@ fn threads_exchange_blocks_through_the_heap_and_all_of_them_come_back() {
 fn locks_closed_for_a_fork_keep_others_out_until_they_open() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
-    heap.lock_for_fork();
+    heap.lock_for_fork(SHARD_COUNT);
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let heap = &heap;
@@ -370,7 +370,7 @@ fn locks_closed_for_a_fork_keep_others_out_until_they_open() {
         });
         assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err());
         // SAFETY: locked above, by this thread.
-        unsafe { heap.unlock_after_fork() };
+        unsafe { heap.unlock_after_fork(SHARD_COUNT) };
         receiver.recv().expect("the thread gets its blocks");
     });
     assert_all_is_back(&heap, &pages);

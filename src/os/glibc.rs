@@ -22,8 +22,11 @@ pub(crate) fn tune_system_allocator() {
     if is_users {
         return;
     }
+    // Setting either stops the library from adapting both, so it is both or none.
     // SAFETY: `mallopt` has no conditions.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) };
+    if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) } == 0 {
+        return;
+    }
     // SAFETY: as above.
     unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) };
 }

@@ -244,7 +244,7 @@ pub(crate) fn yield_now() {
 /// `prefix`, the prefix left off; with none in a process that runs with more rights than its user's.
 ///
 /// The variables are read where they are, as by `getenv`: by POSIX no thread may change them at the
-/// same time. A Rust program's are read before its `main`.
+/// same time. A Rust program's first allocation, which has them read, comes before its first thread.
 pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8])) {
     if has_more_rights() {
         return;
@@ -271,7 +271,7 @@ pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8]
 
 #[cfg(not(target_vendor = "apple"))]
 unsafe extern "C" {
-    static environ: *const *const c_char;
+    static mut environ: *const *const c_char;
 }
 
 /// The start of the array of environment variables, or null.
@@ -281,8 +281,9 @@ unsafe extern "C" {
 /// - No thread changes them at the same time.
 #[cfg(not(target_vendor = "apple"))]
 unsafe fn variables() -> *const *const c_char {
-    // SAFETY: the caller owes that nobody writes to it now.
-    unsafe { environ }
+    let place = &raw const environ;
+    // SAFETY: the C library's own variable; the caller owes that nobody writes to it now.
+    unsafe { place.read() }
 }
 
 /// The start of the array of environment variables, or null.

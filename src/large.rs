@@ -12,8 +12,8 @@
 //! makes place.
 //!
 //! Protocol. Any thread may call any function. A magazine belongs to the depot that it lies in or to
-//! the one thread that holds it; no function holds two locks, or one while it calls the system
-//! allocator.
+//! the one thread that holds it; no function holds two locks, but for a `fork`, or one while it calls
+//! the system allocator.
 
 use core::alloc::GlobalAlloc;
 use core::ptr::NonNull;

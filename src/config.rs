@@ -71,14 +71,29 @@ pub const ONE_WAY_FLUSHES: u32 = DEPOT_MAGAZINES as u32;
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
 
-/// Empty arenas that stay mapped before the program has shown that it swings: 4 MiB.
+/// Idle memory that stays before the program has shown that it swings, in arenas: 4 MiB.
 pub const EMPTY_ARENAS_FIRST: usize = 16;
 
 /// Empty arenas that stay mapped at most, if few are in use: 64 MiB.
 pub const EMPTY_ARENAS_MAX: usize = 256;
 
-/// In a large heap, one empty arena stays mapped for each so many in use.
+/// In a large heap, one empty arena may stay mapped for each so many in use.
 pub const USED_ARENAS_PER_EMPTY: usize = 8;
+
+/// An arena that becomes empty so soon after its first pool was taken may be wanted again at once.
+pub const YOUNG_MILLISECONDS: usize = 1000;
+
+/// Time between two looks at how much idle memory has been of use.
+pub const LOOK_MILLISECONDS: usize = 100;
+
+/// What the reserve has learnt is forgotten in about so many looks that find no need for it.
+pub const RESERVE_FADES_IN_LOOKS: usize = 16;
+
+/// Pools whose memory goes at one look at most, to bound the time that it takes: 16 MiB.
+pub const POOLS_PER_LOOK_MAX: usize = 64 * 64;
+
+/// Arenas whose idle pools are claimed at most while the lock is held once.
+pub const CLAIMS_MAX: usize = 16;
 
 /// Arenas that a heap has grown by, at least, when it says that it has grown: 16 MiB.
 pub const ARENAS_PER_GROWTH_MIN: usize = 64;

@@ -212,6 +212,7 @@ impl<P: PageSource> Heap<P> {
     /// else the same of a shard that no thread is left to use, else from a free pool, else of any
     /// shard, else from a new arena; `None` if there is no more memory.
     pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
+        self.arenas.tick();
         let refill_from = |shard| self.refill_from_shard(shard, class, most);
         let is_left = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed) == 0;
         refill_from(shard)
@@ -234,7 +235,8 @@ impl<P: PageSource> Heap<P> {
         &self.stocks[shard.index() % SHARD_COUNT]
     }
 
-    /// At most `most` virgin blocks of a pool that was just taken and may read as zero.
+    /// At most `most` virgin blocks of a pool that was just taken and may read as zero. With the lock
+    /// held, so that whoever holds it finds the header of each pool in the map as it is.
     fn use_pool(
         &self,
         (pool, zeroed): (Pool, bool),
@@ -242,12 +244,12 @@ impl<P: PageSource> Heap<P> {
         class: SizeClass,
         most: u32,
     ) -> Supply {
+        let mut heap = self.class(shard, class).lock();
         pool.init(shard, class, zeroed);
         self.arenas.map().set(pool.address(), class);
-        // The pool is this thread's until it is linked, and none of its blocks is out before.
         let range = pool.carve(class, most);
         if !pool.is_full() {
-            self.class(shard, class).lock().used.push(pool);
+            heap.used.push(pool);
         }
         Supply::Fresh(range)
     }
@@ -259,6 +261,7 @@ impl<P: PageSource> Heap<P> {
     ///
     /// - The blocks came from this class of this heap.
     pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
+        self.arenas.tick();
         let Some(first) = magazine.first() else { return Direction::BothWays };
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
@@ -396,9 +399,9 @@ impl<P: PageSource> Heap<P> {
         self.arenas.take_growth()
     }
 
-    /// Releases all empty arenas, and returns the bytes.
-    pub(crate) fn release_empty_arenas(&self) -> usize {
-        self.arenas.release_empty()
+    /// Gives back all memory that is free in arenas, and returns the bytes.
+    pub(crate) fn release_free(&self) -> usize {
+        self.arenas.release_free()
     }
 
     /// Closes the locks of the first `shards` shards, those that threads may join, and of the arenas, so

@@ -95,14 +95,22 @@ pub(crate) trait PageSource {
     /// - Nothing refers to its memory any more.
     unsafe fn release(&self, arena: NonNull<u8>) -> bool;
 
-    /// Gives the memory of a mapped arena back but keeps its addresses, which read as zero from
-    /// then on. On `false` the contents are as before.
+    /// Gives the memory of some pages of a mapped arena back but keeps their addresses, which read as
+    /// zero from then on. On `false` the contents are as before, or zero in a part.
     ///
     /// # Safety
     ///
-    /// - `arena` came from [`PageSource::map`] of this source and was not released since.
-    /// - Nothing refers to its memory any more.
-    unsafe fn purge(&self, arena: NonNull<u8>) -> bool;
+    /// - `start` and `bytes` are whole pages of an arena that came from [`PageSource::map`] of this
+    ///   source and was not released since.
+    /// - Nothing refers to this memory any more.
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Bytes of a page, the least that can be purged; a power of two.
+    fn page_bytes(&self) -> usize;
+
+    /// A clock that starts anywhere, never goes back, and may wrap; a few milliseconds are all the same
+    /// to it.
+    fn milliseconds(&self) -> usize;
 
     /// Maps `ARENA_BYTES` of zeroed memory for a table, aligned for pointers, or says that there is
     /// none. What is not released stays as long as anything that this source has given.

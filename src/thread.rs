@@ -406,7 +406,7 @@ pub(crate) fn place_at(address: usize) -> Option<Place> {
 #[inline(never)]
 pub(crate) fn release() -> bool {
     let large_bytes = with_caches(flush);
-    let arena_bytes = HEAP.release_empty_arenas();
+    let arena_bytes = HEAP.release_free();
     large_bytes + arena_bytes > 0
 }
 

@@ -1,6 +1,10 @@
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::*;
+use crate::config::{
+    ARENAS_PER_GROWTH_MIN, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, YOUNG_MILLISECONDS,
+};
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
 use crate::size_class::SizeClass;
@@ -38,7 +42,7 @@ fn an_arena_has_63_pools_each_given_once() {
     assert_eq!(counts(&arenas), (2, 0));
     give(&arenas, pools.into_iter().chain(next));
     assert_eq!(counts(&arenas), (2, 2));
-    assert_eq!(arenas.release_empty(), 2 * ARENA_BYTES);
+    assert_eq!(arenas.release_free(), 2 * ARENA_BYTES);
     assert_eq!((counts(&arenas), pages.live()), ((0, 0), 0));
 }
 
@@ -57,7 +61,7 @@ fn pools_come_from_the_fullest_arena() {
     assert_eq!(from, expected);
     assert_eq!(counts(&arenas), (3, 0));
     give(&arenas, first.into_iter().chain(second).chain(third));
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -76,43 +80,151 @@ fn a_pool_reads_as_zero_until_it_was_given_once() {
     assert!(unsafe { (&pages).release(pool.arena()) });
 }
 
+/// Moves the clock, and has the arenas see it.
+fn pass(arenas: &Arenas<&TestPages>, milliseconds: usize) {
+    arenas.pages.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
+    arenas.tick();
+    assert!(arenas.lists.lock().is_valid());
+}
+
+fn idle(arenas: &Arenas<&TestPages>) -> usize {
+    arenas.lists.lock().idle
+}
+
+/// Gives all pools but one in `of`, and returns those that were kept.
+fn give_most(arenas: &Arenas<&TestPages>, pools: Vec<Pool>, of: usize) -> Vec<Pool> {
+    let (kept, given): (Vec<_>, Vec<_>) =
+        pools.into_iter().enumerate().partition(|(number, _)| number % of == 0);
+    give(arenas, given.into_iter().map(|(_, pool)| pool));
+    kept.into_iter().map(|(_, pool)| pool).collect()
+}
+
+/// The first word of a pool, which the test owns.
+fn word_of(pool: Pool) -> *mut u64 {
+    // SAFETY: the pool lies this far behind its arena's start.
+    unsafe { pool.arena().add(pool.index() * POOL_BYTES) }.cast().as_ptr()
+}
+
 #[test]
-fn a_few_empty_arenas_stay_and_the_rest_go() {
+fn of_arenas_that_were_in_use_for_long_few_stay_when_they_are_empty() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     let pools = take(&arenas, 63 * 100);
+    pass(&arenas, YOUNG_MILLISECONDS);
     give(&arenas, pools);
     assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
     assert_eq!(pages.released.load(Ordering::SeqCst), 100 - EMPTY_ARENAS_FIRST);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
 #[test]
-fn a_large_heap_that_drains_keeps_no_more_than_a_small_one() {
+fn young_arenas_stay_within_a_bound_until_they_are_of_no_use() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
-    let mut pools = take(&arenas, 63 * 400);
-    give(&arenas, pools.split_off(63 * 160));
-    assert_eq!(counts(&arenas), (160 + 160 / 8, 160 / 8));
-    while !pools.is_empty() {
-        give(&arenas, pools.split_off(pools.len().saturating_sub(100)));
-    }
-    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
-    arenas.release_empty();
+    let pools = take(&arenas, 63 * 400);
+    give(&arenas, pools);
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_MAX, EMPTY_ARENAS_MAX));
+    // The first look learns that they are idle, the second that they were all the time. No look takes
+    // long, so that more follow it at once.
+    pass(&arenas, LOOK_MILLISECONDS);
+    pass(&arenas, LOOK_MILLISECONDS - 1);
+    assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX);
+    pass(&arenas, 1);
+    assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX - POOLS_PER_LOOK_MAX / 63);
+    (0..10).for_each(|_| pass(&arenas, 0));
+    // The reserve, and a part of an arena.
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST + 1, EMPTY_ARENAS_FIRST + 1));
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
 #[test]
-fn what_was_missed_stays_the_next_time_up_to_a_bound() {
+fn what_is_used_between_two_looks_stays() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
-    for (arenas_used, kept) in [(100, 16), (100, 100), (100, 100), (400, 100), (400, 256)] {
-        let pools = take(&arenas, 63 * arenas_used);
+    for _ in 0..20 {
+        let pools = take(&arenas, 63 * 100);
         give(&arenas, pools);
-        assert_eq!(counts(&arenas).1, kept, "after {arenas_used} arenas");
+        pass(&arenas, LOOK_MILLISECONDS);
     }
-    arenas.release_empty();
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 100);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn the_idle_pools_of_sparse_arenas_are_purged_in_runs() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 30);
+    for pool in &pools {
+        // SAFETY: the pool is this test's own.
+        unsafe { word_of(*pool).write(u64::MAX) };
+    }
+    let kept = give_most(&arenas, pools, 63);
+    assert_eq!((counts(&arenas), idle(&arenas)), ((30, 0), 30 * 62));
+    // What is of no use goes, but for the reserve.
+    pass(&arenas, LOOK_MILLISECONDS);
+    pass(&arenas, LOOK_MILLISECONDS);
+    let purged = pages.purged_bytes.load(Ordering::SeqCst) / POOL_BYTES;
+    assert_eq!(idle(&arenas), 30 * 62 - purged);
+    assert!(idle(&arenas) <= EMPTY_ARENAS_FIRST * 63);
+    // All goes by request; one arena has its pools in one run.
+    assert_eq!(arenas.release_free(), (30 * 62 - purged) * POOL_BYTES);
+    assert_eq!((counts(&arenas), idle(&arenas)), ((30, 0), 0));
+    assert_eq!(pages.purges.load(Ordering::SeqCst), 30);
+    assert_eq!(arenas.release_free(), 0);
+    // They serve again, and are known to be zero.
+    let again: Vec<Pool> = (0..30 * 62)
+        .map(|_| {
+            let (pool, zeroed) = arenas.take_pool().expect("a pool");
+            // SAFETY: the pool is this test's own.
+            assert!(zeroed && unsafe { word_of(pool).read() } == 0);
+            pool
+        })
+        .collect();
+    for pool in &kept {
+        // SAFETY: the pool is this test's own.
+        assert_eq!(unsafe { word_of(*pool).read() }, u64::MAX, "a pool in use was purged");
+    }
+    give(&arenas, again.into_iter().chain(kept));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn only_pages_all_of_whose_pools_are_free_are_purged() {
+    let pages = TestPages::default();
+    pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    // The first page has the headers; every other of the rest has a pool in use.
+    let pools = take(&arenas, 63);
+    let (kept, given): (Vec<Pool>, Vec<Pool>) =
+        pools.into_iter().partition(|pool| pool.index() % 8 == 4);
+    give(&arenas, given);
+    assert_eq!(arenas.release_free(), 7 * 4 * POOL_BYTES);
+    assert_eq!(pages.purges.load(Ordering::SeqCst), 7);
+    pages.page_bytes.store(2 * ARENA_BYTES, Ordering::SeqCst);
+    assert_eq!(arenas.release_free(), 0);
+    give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn pools_that_the_system_does_not_purge_serve_as_they_are() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 40);
+    let kept = give_most(&arenas, pools, 63);
+    pages.refuses_purge.store(true, Ordering::SeqCst);
+    arenas.release_free();
+    assert_eq!((counts(&arenas), idle(&arenas)), ((40, 0), 40 * 62));
+    let again = take(&arenas, 40 * 62);
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 40);
+    give(&arenas, again.into_iter().chain(kept));
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -127,7 +239,7 @@ fn an_arena_freed_and_taken_at_the_boundary_is_not_mapped_anew() {
     }
     assert_eq!(pages.mapped.load(Ordering::SeqCst), 41);
     give(&arenas, held);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -137,23 +249,20 @@ fn an_arena_that_cannot_be_released_is_purged_and_stays() {
     let arenas = Arenas::new(&pages);
     let pools = take(&arenas, 63 * 20);
     for pool in &pools {
-        // SAFETY: the pool is this test's own, and lies this far behind its arena's start.
-        let start = unsafe { pool.arena().add(pool.index() * 4096) };
-        // SAFETY: a pool has 4096 bytes.
-        unsafe { start.write_bytes(0xA5, 4096) };
+        // SAFETY: the pool is this test's own.
+        unsafe { word_of(*pool).write(u64::MAX) };
     }
+    pass(&arenas, YOUNG_MILLISECONDS);
     pages.refuses_release.store(true, Ordering::SeqCst);
     give(&arenas, pools);
     assert_eq!(counts(&arenas), (20, 20));
-    assert_eq!(pages.purged.load(Ordering::SeqCst), 4);
+    assert_eq!(pages.purges.load(Ordering::SeqCst), 4);
     let mut zeroed_pools = 0;
     let again: Vec<Pool> = (0..63 * 20)
         .map(|_| {
             let (pool, zeroed) = take_pool(&arenas).expect("a pool");
-            // SAFETY: the pool is this test's own, and lies this far behind its arena's start.
-            let start = unsafe { pool.arena().add(pool.index() * 4096) };
-            // SAFETY: the pool is mapped.
-            assert!(!zeroed || unsafe { start.read() } == 0);
+            // SAFETY: the pool is this test's own.
+            assert!(!zeroed || unsafe { word_of(pool).read() } == 0);
             zeroed_pools += usize::from(zeroed);
             pool
         })
@@ -161,7 +270,7 @@ fn an_arena_that_cannot_be_released_is_purged_and_stays() {
     assert_eq!(zeroed_pools, 4 * 63);
     pages.refuses_release.store(false, Ordering::SeqCst);
     give(&arenas, again);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -176,7 +285,7 @@ fn without_memory_there_is_no_pool_and_nothing_breaks() {
     pools.extend(take(&arenas, 1));
     assert!(take_pool(&arenas).is_none());
     give(&arenas, pools);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -193,7 +302,7 @@ fn is_valid_sees_a_wrong_bit_and_a_wrong_count() {
     assert!(!arenas.lists.lock().is_valid());
     arenas.lists.lock().empty -= 1;
     give(&arenas, pool);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -207,7 +316,7 @@ fn an_arena_that_the_map_cannot_cover_is_released() {
     pages.refuses_tables.store(false, Ordering::SeqCst);
     let pool = take(&arenas, 1);
     give(&arenas, pool);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -233,7 +342,7 @@ fn a_pool_has_a_class_until_it_is_given_back() {
     }
     let addresses: Vec<usize> = pools.iter().map(|pool| pool.address()).collect();
     give(&arenas, pools);
-    arenas.release_empty();
+    arenas.release_free();
     assert_eq!(pages.live(), 0);
     assert_eq!(addresses.into_iter().find_map(|address| arenas.map().class_at(address)), None);
 }
@@ -251,9 +360,9 @@ fn growth_is_said_once_for_each_step_and_again_after_a_fall() {
     pools.extend(take(&arenas, BLOCK_POOLS_PER_ARENA));
     assert!(arenas.take_growth());
     give(&arenas, pools);
-    arenas.release_empty();
+    arenas.release_free();
     let pools = take(&arenas, 2 * ARENAS_PER_GROWTH_MIN * BLOCK_POOLS_PER_ARENA);
     assert!(arenas.take_growth() && !arenas.take_growth());
     give(&arenas, pools);
-    arenas.release_empty();
+    arenas.release_free();
 }

@@ -54,7 +54,7 @@ fn class_of(bytes: usize) -> SizeClass {
 
 fn assert_all_is_back(heap: &Heap<&TestPages>, pages: &TestPages) {
     heap.empty_depots();
-    heap.release_empty_arenas();
+    heap.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -131,7 +131,7 @@ fn a_one_way_phase_leaves_at_most_two_magazines_behind() {
     owner.cache.reserve(class).spare.set(spare);
     owner.cache.flush(&heap);
     // Without the call that empties depots: the phase itself did.
-    heap.release_empty_arenas();
+    heap.release_free();
     assert_eq!(pages.live(), 0);
 }
 

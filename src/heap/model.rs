@@ -67,10 +67,19 @@ impl PageSource for ModelPages {
         released
     }
 
-    unsafe fn purge(&self, arena: NonNull<u8>) -> bool {
-        testing::write_all(addresses_of(arena));
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let address = start.as_ptr().addr();
+        testing::write_all(address..address + bytes);
         // SAFETY: the caller owes the same.
-        unsafe { (&self.0.test).purge(arena) }
+        unsafe { (&self.0.test).purge(start, bytes) }
+    }
+
+    fn page_bytes(&self) -> usize {
+        (&self.0.test).page_bytes()
+    }
+
+    fn milliseconds(&self) -> usize {
+        (&self.0.test).milliseconds()
     }
 
     fn map_table(&self) -> Option<NonNull<u8>> {
@@ -203,7 +212,7 @@ impl Model {
                 self.heap.empty_depot(shard, class);
             }
         }
-        self.heap.release_empty_arenas();
+        self.heap.release_free();
         assert_eq!(self.pages.0.test.live(), 0, "memory is lost");
     }
 }
@@ -382,7 +391,7 @@ fn an_arena_leaves_while_others_want_its_pools() {
                     let model = model.clone();
                     move || {
                         model.give_back(class, blocks);
-                        model.heap.release_empty_arenas();
+                        model.heap.release_free();
                     }
                 }),
                 spawn({
@@ -390,7 +399,7 @@ fn an_arena_leaves_while_others_want_its_pools() {
                     move || {
                         let blocks = model.refill(other_class(), 8);
                         model.give_back(other_class(), blocks);
-                        model.heap.release_empty_arenas();
+                        model.heap.release_free();
                     }
                 }),
             ];
@@ -431,7 +440,7 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
             model.assert_all_is_back();
         }
         model.heap.empty_depots();
-        model.heap.release_empty_arenas();
+        model.heap.release_free();
     });
 }
 

@@ -38,7 +38,7 @@ fn give_back(heap: &TestHeap, class: SizeClass, magazine: Magazine) {
 /// Gives everything back to the system, and checks that this is all there was.
 fn assert_all_is_back(heap: &TestHeap, pages: &TestPages) {
     heap.empty_depots();
-    heap.release_empty_arenas();
+    heap.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -124,7 +124,7 @@ fn a_one_way_phase_empties_the_depot() {
         assert_eq!(direction == Direction::OneWay, number + 1 == most);
     }
     // Without the call that empties depots: the phase itself did.
-    heap.release_empty_arenas();
+    heap.release_free();
     assert_eq!(pages.live(), 0);
 }
 
@@ -277,7 +277,7 @@ fn the_last_thread_to_leave_a_shard_empties_its_depots() {
     heap.leave(shards[0]);
     assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 4);
     heap.leave(shards[1]);
-    heap.release_empty_arenas();
+    heap.release_free();
     assert_eq!(pages.live(), 0);
 }
 

@@ -27,8 +27,16 @@ impl PageSource for SystemPages {
         false
     }
 
-    unsafe fn purge(&self, _arena: NonNull<u8>) -> bool {
+    unsafe fn purge(&self, _start: NonNull<u8>, _bytes: usize) -> bool {
         false
+    }
+
+    fn page_bytes(&self) -> usize {
+        1
+    }
+
+    fn milliseconds(&self) -> usize {
+        0
     }
 
     fn map_table(&self) -> Option<NonNull<u8>> {

@@ -7,7 +7,7 @@ use std::alloc::{alloc_zeroed, dealloc};
 use std::sync::Mutex;
 
 use super::PageSource;
-use crate::config::ARENA_BYTES;
+use crate::config::{ARENA_BYTES, POOL_BYTES};
 
 const ARENA_LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, ARENA_BYTES) {
     Ok(layout) => layout,
@@ -26,10 +26,16 @@ const TABLE_LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, align_of
 pub(crate) struct TestPages {
     pub(crate) mapped: AtomicUsize,
     pub(crate) released: AtomicUsize,
-    pub(crate) purged: AtomicUsize,
+    pub(crate) purges: AtomicUsize,
+    pub(crate) purged_bytes: AtomicUsize,
+    /// A test's clock stands still until the test moves it.
+    pub(crate) milliseconds: AtomicUsize,
+    /// That of a pool where it is zero.
+    pub(crate) page_bytes: AtomicUsize,
     /// Once so many are mapped at a time, there are no more; zero for no limit.
     pub(crate) most: AtomicUsize,
     pub(crate) refuses_release: AtomicBool,
+    pub(crate) refuses_purge: AtomicBool,
     pub(crate) refuses_tables: AtomicBool,
     /// Tables that were mapped and not released; they go with this value.
     tables: Mutex<Vec<Table>>,
@@ -81,11 +87,23 @@ impl PageSource for &TestPages {
         true
     }
 
-    unsafe fn purge(&self, arena: NonNull<u8>) -> bool {
-        self.purged.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the caller owes that the arena is mapped and unused.
-        unsafe { arena.write_bytes(0, ARENA_BYTES) };
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if self.refuses_purge.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.purged_bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.purges.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller owes that these pages are mapped and unused.
+        unsafe { start.write_bytes(0, bytes) };
         true
+    }
+
+    fn page_bytes(&self) -> usize {
+        self.page_bytes.load(Ordering::SeqCst).max(POOL_BYTES)
+    }
+
+    fn milliseconds(&self) -> usize {
+        self.milliseconds.load(Ordering::SeqCst)
     }
 
     fn map_table(&self) -> Option<NonNull<u8>> {

@@ -1,0 +1,432 @@
+//! Arenas in lists by how full they are, behind one lock.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use super::retention::Retention;
+use crate::config::{
+    ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, HEADER_BYTES,
+    POOL_BYTES, POOLS_PER_ARENA,
+};
+use crate::os::abort_corrupt;
+use crate::pool::Pool;
+
+/// Every pool but that of the headers.
+const ALL_POOLS: u64 = !1;
+
+/// What is known of an arena; the first of its 64 headers.
+#[repr(C, align(64))]
+struct Header {
+    /// A bit for each free pool.
+    free: Cell<u64>,
+    /// A bit for each pool that has been given to a class since it was mapped or purged; the others
+    /// read as zero.
+    dirty: Cell<u64>,
+    next: Cell<Option<Arena>>,
+    previous: Cell<Option<Arena>>,
+    /// The arena that was mapped before this one, and after it, of those that are mapped.
+    older: Cell<Option<Arena>>,
+    newer: Cell<Option<Arena>>,
+    /// When its first pool was taken, in milliseconds.
+    used_since: Cell<usize>,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// An arena, by its start. Valid as long as it is mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arena(NonNull<Header>);
+
+// SAFETY: the header behind the pointer is reached only through `ArenaLists` under its lock, or by
+// the one thread that holds an arena while it is in no list.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// An arena whose memory is all zeros.
+    ///
+    /// # Safety
+    ///
+    /// - `start` is that of a mapped arena, valid for all of it, that nobody else refers to.
+    pub(super) unsafe fn new(start: NonNull<u8>) -> Self {
+        let arena = Self(start.cast());
+        arena.header().free.set(ALL_POOLS);
+        arena
+    }
+
+    pub(super) fn start(self) -> NonNull<u8> {
+        self.0.cast()
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the arena is mapped, and zeroed memory is a valid header.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn free_pools(self) -> usize {
+        self.header().free.get().count_ones() as usize
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.header().free.get() == ALL_POOLS
+    }
+
+    /// Free pools whose memory is resident.
+    fn idle_pools(self) -> usize {
+        (self.header().free.get() & self.header().dirty.get()).count_ones() as usize
+    }
+
+    /// The arena behind this one in a chain of those that are in no list.
+    pub(super) fn next(self) -> Option<Self> {
+        self.header().next.get()
+    }
+
+    /// Takes a free pool, rather one whose memory is resident, and says if it reads as zero.
+    fn take_pool(self) -> Option<(Pool, bool)> {
+        let header = self.header();
+        let resident = header.free.get() & header.dirty.get();
+        let from = if resident == 0 { header.free.get() } else { resident };
+        if from == 0 {
+            return None;
+        }
+        let bit = from & from.wrapping_neg();
+        let zeroed = header.dirty.get() & bit == 0;
+        header.free.set(header.free.get() & !bit);
+        header.dirty.set(header.dirty.get() | bit);
+        // SAFETY: the arena is mapped, and only bits from 1 to 63 are ever set.
+        Some((unsafe { Pool::at(self.0.cast(), bit.trailing_zeros() as usize) }, zeroed))
+    }
+
+    /// The free pools of this arena that lie in pages all of whose pools are free; a page has
+    /// `page_pools` of them, a power of two.
+    fn free_pages(self, page_pools: usize) -> u64 {
+        let free = self.header().free.get();
+        if page_pools <= 1 {
+            return free;
+        }
+        let page = u64::MAX >> (POOLS_PER_ARENA - page_pools.min(POOLS_PER_ARENA));
+        let pages = (0..POOLS_PER_ARENA).step_by(page_pools).map(|first| page << first);
+        pages.filter(|page| free & page == *page).sum()
+    }
+}
+
+/// Free pools of one arena, held by a thread that purges them.
+pub(super) struct Claim {
+    arena: Arena,
+    pools: u64,
+}
+
+impl Claim {
+    /// Calls `purge` with the start and the length of each run of pools, where one of them is resident;
+    /// `false` if one call has failed.
+    pub(super) fn purge_runs(&self, mut purge: impl FnMut(NonNull<u8>, usize) -> bool) -> bool {
+        let mut pools = self.pools;
+        let mut all_went = true;
+        while pools != 0 {
+            let first = pools.trailing_zeros();
+            let count = (pools >> first).trailing_ones();
+            let run = (u64::MAX >> (u64::BITS - count)) << first;
+            if self.arena.header().dirty.get() & run != 0 {
+                // SAFETY: pools of the arena, which are inside of it.
+                let start = unsafe { self.arena.start().add(first as usize * POOL_BYTES) };
+                all_went &= purge(start, count as usize * POOL_BYTES);
+            }
+            pools &= !run;
+        }
+        all_went
+    }
+}
+
+/// What has happened to arenas since the first, in numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) mapped_ever: usize,
+    pub(super) mapped_most: usize,
+    /// Of those ever mapped, so many took the place of one released before.
+    pub(super) remapped: usize,
+    pub(super) released: usize,
+    pub(super) pools_purged: usize,
+}
+
+/// The arenas that have free pools, by their number of free pools, and all that are mapped.
+///
+/// Invariants: `lists[n]` holds the arenas with `n` free pools; bit `n` of `nonempty` is set if and
+/// only if `lists[n]` has one; `empty` is the length of the last list; `idle` is the number of free
+/// pools whose memory is resident; what a thread has claimed is not free.
+pub(super) struct ArenaLists {
+    lists: [Option<Arena>; POOLS_PER_ARENA],
+    pub(super) nonempty: u64,
+    /// The arena that was mapped last.
+    newest: Option<Arena>,
+    pub(super) mapped: usize,
+    pub(super) empty: usize,
+    pub(super) idle: usize,
+    pub(super) retention: Retention,
+    /// So many were mapped when the heap last said that it has grown, or fewer since.
+    grown_to: usize,
+    pub(super) counts: Counts,
+}
+
+impl ArenaLists {
+    pub(super) const EMPTY: Self = Self {
+        lists: [None; POOLS_PER_ARENA],
+        nonempty: 0,
+        newest: None,
+        mapped: 0,
+        empty: 0,
+        idle: 0,
+        retention: Retention::FIRST,
+        grown_to: 0,
+        counts: Counts {
+            mapped_ever: 0,
+            mapped_most: 0,
+            remapped: 0,
+            released: 0,
+            pools_purged: 0,
+        },
+    };
+
+    fn used(&self) -> usize {
+        self.mapped - self.empty
+    }
+
+    /// Links a new arena, and says if the heap has grown with it since it last said so, or since it was
+    /// smaller: by a fraction, so that growth without end is told of ever more seldom.
+    pub(super) fn insert_new(&mut self, arena: Arena) -> bool {
+        self.insert_mapped(arena);
+        let counts = &mut self.counts;
+        counts.mapped_ever += 1;
+        counts.mapped_most = counts.mapped_most.max(self.mapped);
+        counts.remapped += usize::from(counts.remapped < counts.released);
+        let step = ARENAS_PER_GROWTH_MIN.max(self.grown_to / ARENAS_PER_GROWN_ARENA);
+        let has_grown = self.mapped >= self.grown_to + step;
+        if has_grown {
+            self.grown_to = self.mapped;
+        }
+        has_grown
+    }
+
+    /// Links an arena that is mapped and empty.
+    pub(super) fn insert_mapped(&mut self, arena: Arena) {
+        self.mapped += 1;
+        self.idle += arena.idle_pools();
+        arena.header().older.set(self.newest);
+        arena.header().newer.set(None);
+        if let Some(newest) = self.newest {
+            newest.header().newer.set(Some(arena));
+        }
+        self.newest = Some(arena);
+        self.insert(arena);
+    }
+
+    /// Unlinks an empty arena, for good.
+    fn remove_mapped(&mut self, arena: Arena) {
+        self.remove(arena);
+        self.mapped -= 1;
+        self.idle -= arena.idle_pools();
+        let (older, newer) = (arena.header().older.get(), arena.header().newer.get());
+        match newer {
+            Some(newer) => newer.header().older.set(older),
+            None => self.newest = older,
+        }
+        if let Some(older) = older {
+            older.header().newer.set(newer);
+        }
+    }
+
+    fn fullest(&self) -> Option<Arena> {
+        *self.lists.get(self.nonempty.trailing_zeros() as usize)?
+    }
+
+    /// The list of arenas with `free_pools` free pools, from 1 to 63, and its bit.
+    fn list(&mut self, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
+        let index = free_pools % POOLS_PER_ARENA;
+        (&mut self.lists[index], &mut self.nonempty, 1 << index)
+    }
+
+    /// Links an arena that has free pools.
+    fn insert(&mut self, arena: Arena) {
+        self.empty += usize::from(arena.is_empty());
+        let (first, nonempty, bit) = self.list(arena.free_pools());
+        arena.header().previous.set(None);
+        arena.header().next.set(*first);
+        if let Some(second) = *first {
+            second.header().previous.set(Some(arena));
+        }
+        *first = Some(arena);
+        *nonempty |= bit;
+    }
+
+    /// Unlinks an arena that has free pools; its free pools are still those it was linked with.
+    fn remove(&mut self, arena: Arena) {
+        self.empty -= usize::from(arena.is_empty());
+        let (first, nonempty, bit) = self.list(arena.free_pools());
+        let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
+        match previous {
+            Some(before) => before.header().next.set(next),
+            None => {
+                *first = next;
+                if next.is_none() {
+                    *nonempty &= !bit;
+                }
+            }
+        }
+        if let Some(after) = next {
+            after.header().previous.set(previous);
+        }
+    }
+
+    /// Changes an arena's free pools, and its list with them.
+    fn set_free(&mut self, arena: Arena, free: u64) {
+        if arena.free_pools() > 0 {
+            self.remove(arena);
+        }
+        arena.header().free.set(free);
+        if arena.free_pools() > 0 {
+            self.insert(arena);
+        }
+    }
+
+    /// A free pool of the fullest arena that has one, and whether it reads as zero.
+    pub(super) fn take_pool(&mut self, now: usize) -> Option<(Pool, bool)> {
+        let arena = self.fullest()?;
+        if arena.is_empty() {
+            arena.header().used_since.set(now);
+        }
+        self.remove(arena);
+        let taken = arena.take_pool();
+        if arena.free_pools() > 0 {
+            self.insert(arena);
+        }
+        match taken {
+            Some((_, true)) => self.retention.virgin_pool_taken(self.used()),
+            Some((_, false)) => self.idle_is(self.idle - 1),
+            None => {}
+        }
+        taken
+    }
+
+    fn idle_is(&mut self, idle: usize) {
+        self.idle = idle;
+        self.retention.idle_is(idle);
+    }
+
+    /// Takes back an empty pool, and says if its arena is now one that should go: empty, after it was
+    /// in use for long.
+    pub(super) fn give_pool(&mut self, pool: Pool, now: usize) -> bool {
+        let arena = Arena(pool.arena().cast());
+        let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);
+        let free = arena.header().free.get();
+        if free & bit != 0 {
+            abort_corrupt("pool given to its arena twice", arena.0.as_ptr().addr());
+        }
+        self.set_free(arena, free | bit);
+        self.idle += 1;
+        arena.is_empty() && !Retention::is_young(arena.header().used_since.get(), now)
+    }
+
+    /// Unlinks at most `most` empty arenas, until only `kept` are left, and returns them as a chain.
+    pub(super) fn unlink_empty(&mut self, kept: usize, most: usize) -> Option<Arena> {
+        let mut leaving = None;
+        let mut left = most;
+        while self.empty > kept
+            && left > 0
+            && let Some(arena) = self.lists[BLOCK_POOLS_PER_ARENA]
+        {
+            self.remove_mapped(arena);
+            arena.header().next.set(leaving);
+            leaving = Some(arena);
+            left -= 1;
+        }
+        self.grown_to = self.grown_to.min(self.mapped);
+        leaving
+    }
+
+    /// Unlinks the empty arenas that are not worth keeping, once `old` arenas that were in use for long
+    /// have become empty.
+    pub(super) fn unlink_surplus(&mut self, old: usize) -> Option<Arena> {
+        let idle_before = self.idle;
+        let most = Retention::empty_arenas_most(self.used());
+        // The one that became empty last is the first to go.
+        let kept = self.retention.empty_arenas_kept().max(self.empty.saturating_sub(old));
+        let leaving = self.unlink_empty(kept.min(most), usize::MAX);
+        self.retention.pools_went(idle_before - self.idle);
+        leaving
+    }
+
+    /// Unlinks empty arenas with at most about so many idle pools, since these were of no use.
+    pub(super) fn unlink_idle(&mut self, pools: usize) -> Option<Arena> {
+        let idle_before = self.idle;
+        let leaving = self.unlink_empty(0, pools / BLOCK_POOLS_PER_ARENA);
+        self.retention.pools_went(idle_before - self.idle);
+        leaving
+    }
+
+    /// Claims the free pools of some arenas that have idle ones, the sparsest first, until these are
+    /// `most` or there is no place for more claims. Says how many are idle.
+    pub(super) fn claim_idle(
+        &mut self,
+        most: usize,
+        page_pools: usize,
+        claims: &mut [Option<Claim>; CLAIMS_MAX],
+    ) -> usize {
+        let idle_before = self.idle;
+        let mut places = claims.iter_mut();
+        for free_pools in (1..POOLS_PER_ARENA).rev() {
+            let mut cursor = self.lists[free_pools];
+            while let Some(arena) = cursor {
+                cursor = arena.header().next.get();
+                let pools = arena.free_pages(page_pools);
+                let idle = (pools & arena.header().dirty.get()).count_ones() as usize;
+                if idle == 0 {
+                    continue;
+                }
+                let Some(place) = places.next().filter(|_| idle_before - self.idle < most) else {
+                    return idle_before - self.idle;
+                };
+                self.set_free(arena, arena.header().free.get() & !pools);
+                self.idle_is(self.idle - idle);
+                *place = Some(Claim { arena, pools });
+            }
+        }
+        idle_before - self.idle
+    }
+
+    /// Takes back what was claimed: purged, or as it was.
+    pub(super) fn settle(&mut self, claim: &Claim, is_purged: bool) {
+        let header = claim.arena.header();
+        let idle = header.dirty.get() & claim.pools;
+        if is_purged {
+            header.dirty.set(header.dirty.get() & !claim.pools);
+            self.counts.pools_purged += idle.count_ones() as usize;
+            self.retention.pools_went(idle.count_ones() as usize);
+        } else {
+            self.idle += idle.count_ones() as usize;
+        }
+        self.set_free(claim.arena, header.free.get() | claim.pools);
+    }
+
+    /// All arenas that are mapped, the newest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arena> {
+        core::iter::successors(self.newest, |arena| arena.header().older.get())
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        let mut linked_empty = 0;
+        for (free_pools, first) in self.lists.iter().enumerate() {
+            if first.is_some() != (self.nonempty >> free_pools & 1 == 1) {
+                return false;
+            }
+            let mut cursor = *first;
+            while let Some(arena) = cursor {
+                if arena.free_pools() != free_pools || arena.header().free.get() & !ALL_POOLS != 0 {
+                    return false;
+                }
+                linked_empty += usize::from(arena.is_empty());
+                cursor = arena.header().next.get();
+            }
+        }
+        linked_empty == self.empty
+            && self.all().count() == self.mapped
+            && self.all().map(Arena::idle_pools).sum::<usize>() == self.idle
+    }
+}

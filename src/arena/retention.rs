@@ -1,0 +1,99 @@
+//! How much free memory stays resident: the policy of what goes back to the system, and when.
+//!
+//! What counts is idle pools: free ones whose memory is resident, in empty arenas or between used pools.
+//! Two questions are asked.
+//!
+//! - When arenas become empty: one that has been in use for long is not about to be wanted again, and
+//!   goes if more than the reserve are empty; a young one stays within a bound, for what was built up
+//!   a moment ago may be built up again in the next.
+//! - From time to time: as many idle pools as there were at every moment since the last look have been
+//!   of no use; what of them exceeds the reserve goes.
+//!
+//! The reserve is small at first and learns from regret: each virgin pool that is asked for soon after
+//! another went keeps one more, up to a bound; time without need for the reserve makes it smaller.
+//!
+//! Times are milliseconds of a clock that starts anywhere and may wrap.
+#![forbid(unsafe_code)]
+
+use crate::config::{
+    BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, LOOK_MILLISECONDS,
+    RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
+};
+
+/// What has been seen and learnt. All zeros at first, so that it takes no place in a program's file.
+pub(super) struct Retention {
+    /// Pools of the reserve beyond those of the start.
+    kept_more: usize,
+    /// Pools that went not long ago, less those that were asked for since.
+    unregretted: usize,
+    /// The fewest idle pools since the last look.
+    least_idle: usize,
+    looked_at: usize,
+}
+
+impl Retention {
+    pub(super) const FIRST: Self =
+        Self { kept_more: 0, unregretted: 0, least_idle: 0, looked_at: 0 };
+
+    /// So many pools are idle.
+    pub(super) fn idle_is(&mut self, idle: usize) {
+        self.least_idle = self.least_idle.min(idle);
+    }
+
+    pub(super) fn pools_went(&mut self, count: usize) {
+        self.unregretted += count;
+    }
+
+    /// A pool was asked for, and none was idle.
+    pub(super) fn virgin_pool_taken(&mut self, used_arenas: usize) {
+        if let Some(fewer) = self.unregretted.checked_sub(1) {
+            self.unregretted = fewer;
+            let most = Self::empty_arenas_most(used_arenas) - EMPTY_ARENAS_FIRST;
+            self.kept_more = (most * BLOCK_POOLS_PER_ARENA).min(self.kept_more + 1);
+        }
+    }
+
+    /// Idle pools that stay, however long they are of no use.
+    fn reserve(&self) -> usize {
+        EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA + self.kept_more
+    }
+
+    /// Empty arenas that stay when one becomes empty that has been in use for long.
+    pub(super) fn empty_arenas_kept(&self) -> usize {
+        self.reserve().div_ceil(BLOCK_POOLS_PER_ARENA)
+    }
+
+    /// Empty arenas that stay at most.
+    pub(super) fn empty_arenas_most(used_arenas: usize) -> usize {
+        EMPTY_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY)
+    }
+
+    /// Whether an arena that has been in use since a moment has not been for long.
+    pub(super) fn is_young(since: usize, now: usize) -> bool {
+        now.wrapping_sub(since) < YOUNG_MILLISECONDS
+    }
+
+    /// Idle pools that are to go, after at least the time between two looks.
+    pub(super) fn look(&mut self, now: usize, idle: usize) -> usize {
+        let looks = now.wrapping_sub(self.looked_at) / LOOK_MILLISECONDS;
+        self.looked_at = now;
+        let unneeded = core::mem::replace(&mut self.least_idle, idle).min(idle);
+        // What went longer ago than a few looks is not missed.
+        self.unregretted =
+            self.unregretted.checked_shr(looks.min(usize::BITS as usize) as u32).unwrap_or(0);
+        let surplus = unneeded.saturating_sub(self.reserve());
+        if unneeded >= self.reserve() {
+            let fading = (self.kept_more / RESERVE_FADES_IN_LOOKS + 1).saturating_mul(looks);
+            self.kept_more = self.kept_more.saturating_sub(fading);
+        }
+        surplus
+    }
+
+    /// Of the pools that were to go, so many have not gone yet: the next look finds them again.
+    pub(super) fn look_again(&mut self, surplus_left: usize) {
+        self.least_idle = self.least_idle.min(self.reserve() + surplus_left);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::*;
+
+const FIRST: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
+
+/// Two looks with so many idle pools at every moment between them.
+fn rest(retention: &mut Retention, now: &mut usize, idle: usize) -> usize {
+    retention.idle_is(idle);
+    *now = now.wrapping_add(LOOK_MILLISECONDS);
+    retention.look(*now, idle);
+    *now = now.wrapping_add(LOOK_MILLISECONDS);
+    retention.look(*now, idle)
+}
+
+#[test]
+fn what_exceeds_the_reserve_at_every_moment_goes() {
+    // The clock may wrap.
+    let (mut retention, mut now) = (Retention::FIRST, usize::MAX - LOOK_MILLISECONDS / 2);
+    assert_eq!(rest(&mut retention, &mut now, FIRST), 0);
+    assert_eq!(rest(&mut retention, &mut now, FIRST + 9), 9);
+    retention.idle_is(FIRST + 3);
+    assert_eq!(retention.look(now.wrapping_add(LOOK_MILLISECONDS), FIRST + 500), 3);
+}
+
+#[test]
+fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    rest(&mut retention, &mut now, FIRST);
+    retention.pools_went(1000);
+    (0..2000).for_each(|_| retention.virgin_pool_taken(10));
+    assert_eq!(retention.reserve(), FIRST + 1000, "no more is regretted than went");
+    retention.pools_went(1_000_000);
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(10));
+    assert_eq!(retention.reserve(), EMPTY_ARENAS_MAX * BLOCK_POOLS_PER_ARENA);
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(USED_ARENAS_PER_EMPTY * 300));
+    assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_MAX, "all is regretted");
+    retention.pools_went(1_000_000);
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(USED_ARENAS_PER_EMPTY * 300));
+    assert_eq!(retention.empty_arenas_kept(), 300);
+}
+
+#[test]
+fn what_is_missed_late_is_not_regretted() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    rest(&mut retention, &mut now, FIRST);
+    retention.pools_went(1000);
+    now += 20 * LOOK_MILLISECONDS;
+    retention.look(now, 0);
+    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    assert_eq!(retention.reserve(), FIRST);
+}
+
+#[test]
+fn the_reserve_fades_where_it_is_of_no_use_and_stays_where_it_is() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    rest(&mut retention, &mut now, 0);
+    retention.pools_went(1000);
+    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    for _ in 0..100 {
+        retention.idle_is(FIRST + 999);
+        now += LOOK_MILLISECONDS;
+        retention.look(now, FIRST + 1000);
+    }
+    assert_eq!(retention.reserve(), FIRST + 1000);
+    (0..100).for_each(|_| {
+        rest(&mut retention, &mut now, FIRST + 1000);
+    });
+    assert_eq!(retention.reserve(), FIRST);
+}
+
+#[test]
+fn what_a_look_leaves_is_found_by_the_next() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    assert_eq!(rest(&mut retention, &mut now, FIRST + 100), 100);
+    retention.idle_is(FIRST + 60);
+    retention.look_again(60);
+    assert_eq!(retention.look(now, FIRST + 60), 60);
+}
+
+#[test]
+fn an_arena_is_young_for_a_while() {
+    assert!(Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 2));
+    assert!(!Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 1));
+}

@@ -39,7 +39,7 @@ copy_sources() {
     rm -rf "$copy"
     mkdir -p "$copy"
     cp -r Cargo.toml Cargo.lock src benches ci README.md "$copy"
-    for file in src/pool.rs src/arena.rs; do
+    for file in src/pool.rs src/arena/lists.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
     replace src/pool_map.rs 's/use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};/use core::sync::atomic::{AtomicPtr, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
@@ -94,8 +94,8 @@ sed -n '/executions/s/^[.]*/loom: /p' "$log"
 
 mistake 'a lock that keeps nobody out' src/sync/modelled.rs \
     's/self.mutex.get_or_init(|| \(Box::leak([^|]*)))\))/\1/'
-mistake 'a new pool is linked before its first blocks are carved' src/heap.rs \
-    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(self[^\n]*\)\n        }/\2\n\1\nif pool.is_full() { self.class(shard, class).lock().used.remove(pool); }/'
+mistake 'a new pool is seen by others before its first blocks are carved' src/heap.rs \
+    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(heap.used.push(pool);\)\n        }/\2\ndrop(heap);\n\1\nif pool.is_full() { self.class(shard, class).lock().used.remove(pool); }/'
 mistake 'a pool that was carved to its end stays linked' src/heap.rs \
     's/\(let range = pool.carve(class, most);\)\n        if pool.is_full() {[^}]*}/\1/'
 mistake 'an emptied pool stays linked in its class' src/heap.rs \
@@ -111,9 +111,13 @@ mistake 'a depot keeps the magazine that it gives' src/depot.rs \
 mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
     's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
 mistake 'a new arena is linked twice' src/arena.rs \
-    's/lists.insert(arena);\n        let taken/lists.insert(arena);\nlists.insert(arena);\nlet taken/'
+    's/\(let has_grown = lists.insert_new(arena);\n\)/\1lists.insert_mapped(arena);\n/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
-    's/\(            if unsafe { self.pages.purge.*\)\(            let mut lists = self.lists.lock();\n *lists.mapped += 1;\n *lists.insert(arena);\n\)/\2drop(lists);\n\1/'
+    's/\(            if unsafe { self.pages.purge(start, ARENA_BYTES).*\)\(            self.lists.lock().insert_mapped(arena);\n\)/\2\1/'
+mistake 'pools are purged that nobody has claimed' src/arena/lists.rs \
+    's/                self.set_free(arena, arena.header().free.get() & !pools);\n//'
+mistake 'claimed pools come back before they are purged' src/arena.rs \
+    's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true);\n\1/;s/                self.lists.lock().settle(claim, goes);\n//'
 mistake 'blocks go back under the lock of another shard' src/heap.rs \
     's/let mut heap = self.class(shard, class).lock();\n        for run in runs/let mut heap = self.class(Shard::FIRST, class).lock();\nfor run in runs/'
 mistake 'a pool is linked in another shard than its own' src/heap.rs \
@@ -121,9 +125,9 @@ mistake 'a pool is linked in another shard than its own' src/heap.rs \
 mistake 'a fork leaves the lock of the arenas open' src/heap.rs \
     's/        self.arenas.lock_for_fork();\n//'
 mistake 'the class of a pool is noted after its first blocks are out' src/heap.rs \
-    's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2\1/'
+    's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2drop(heap);\n\1/'
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
-    's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            lists.give_pool(pool);\n        }\n/        while let Some(pool) = pools.pop() {\1self.lists.lock().give_pool(pool);\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
+    's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            old += usize::from(lists.give_pool(pool, now));\n        }\n/        while let Some(pool) = pools.pop() {\1old += usize::from(self.lists.lock().give_pool(pool, now));\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
 
 mistake 'a magazine of large blocks leaves the depot of another class' src/large.rs \
     's/let evicted = self.depot(class).lock/let evicted = self.depot(LargeClass::at(0)).lock/'

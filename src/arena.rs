@@ -9,16 +9,21 @@
 //! a sparse arena are purged: whoever does it claims them, as if they were taken, so that nobody else
 //! has them meanwhile, and then gives them back as virgin ones. `retention` says what is to go.
 //!
+//! Bounds on what is mapped are kept to here, and noticed here; what follows from that is for the threads
+//! that come by, of which one takes each of the `news`.
+//!
 //! Any thread may call it; the lists have a lock of their own, and the operating system is called
 //! outside of it.
 
 mod lists;
+mod news;
 mod retention;
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{
-    ARENA_BYTES, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
+    ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
     POOLS_PER_LOOK_MAX,
 };
 use crate::os::{PageSource, debug_check};
@@ -26,6 +31,7 @@ use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
 use crate::sync::Lock;
 use lists::{Arena, ArenaLists};
+pub(crate) use news::News;
 
 /// Debug builds check all lists after a change, unless that would make a large heap crawl.
 const CHECKED_ARENAS_MAX: usize = 64;
@@ -34,7 +40,8 @@ const CHECKED_ARENAS_MAX: usize = 64;
 pub(crate) struct Arenas<P> {
     lists: Lock<ArenaLists>,
     map: PoolMap,
-    has_grown: AtomicBool,
+    /// What one thread, whichever comes first, is told; it guards nothing.
+    news: News,
     /// The time as of the last tick, in milliseconds.
     now: AtomicUsize,
     /// When to look at what of the idle memory has been of use.
@@ -47,7 +54,7 @@ impl<P: PageSource> Arenas<P> {
         Self {
             lists: Lock::new(ArenaLists::EMPTY),
             map: PoolMap::new(),
-            has_grown: AtomicBool::new(false),
+            news: News::new(),
             now: AtomicUsize::new(0),
             look_due: AtomicUsize::new(0),
             pages,
@@ -60,40 +67,81 @@ impl<P: PageSource> Arenas<P> {
         self.lists.lock().take_pool(now)
     }
 
-    /// The time as of the last tick: none is read under a lock, or for each pool.
-    fn now(&self) -> usize {
+    /// The time as of the last tick, in milliseconds: none is read under a lock, or for each pool.
+    pub(crate) fn now(&self) -> usize {
         // Relaxed: a plain number, which publishes nothing.
         self.now.load(Ordering::Relaxed)
     }
 
-    /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory.
+    /// What the arenas are to keep to from now on.
+    pub(crate) fn keep_to(&self, bounds: ArenaBounds) {
+        self.lists.lock().bounds = bounds;
+    }
+
+    /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
+    /// be mapped.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
-        let mapped = self.pages.map()?;
-        if !self.map.cover(mapped.as_ptr().addr(), &self.pages) {
-            // One that the system does not take costs addresses, and no memory: it was never touched.
-            // SAFETY: just mapped, and nothing refers to it.
-            unsafe { self.pages.release(mapped) };
-            return None;
-        }
-        // SAFETY: just mapped, and nothing else refers to it.
-        let arena = unsafe { Arena::new(mapped) };
+        let reserved = self.lists.lock().begin_mapping()?;
+        let mapped = self.map_arenas(reserved);
         let now = self.now();
         let mut lists = self.lists.lock();
-        let has_grown = lists.insert_new(arena);
-        let taken = lists.take_pool(now);
-        drop(lists);
-        if has_grown {
-            // Relaxed: it is told to one thread, some time, and guards nothing.
-            self.has_grown.store(true, Ordering::Relaxed);
+        lists.end_mapping(reserved);
+        let (start, count) = mapped?;
+        for number in 0..count {
+            // SAFETY: so many arenas were mapped, one after the other.
+            let start = unsafe { start.add(number * ARENA_BYTES) };
+            // SAFETY: just mapped, and nothing else refers to it.
+            lists.insert_new(unsafe { Arena::new(start) });
         }
+        let taken = lists.take_pool(now);
+        let told = lists.take_told();
+        drop(lists);
+        self.news.tell(told);
         taken
     }
 
-    /// Whether there are more arenas than before, which is said once: what others in the process keep for
-    /// nothing may be what they are short of.
-    pub(crate) fn take_growth(&self) -> bool {
-        // Relaxed: see where it is stored. The swap is needed seldom, the load often.
-        self.has_grown.load(Ordering::Relaxed) && self.has_grown.swap(false, Ordering::Relaxed)
+    /// Maps as many arenas one after the other, or a single one, that the map covers.
+    fn map_arenas(&self, count: usize) -> Option<(NonNull<u8>, usize)> {
+        let huge = if count == 1 { None } else { self.pages.map_huge() };
+        let (start, count) = match huge {
+            Some(start) => (start, count),
+            None => (self.pages.map()?, 1),
+        };
+        let starts = (0..count).map(|number| {
+            // SAFETY: so many arenas were mapped, one after the other.
+            unsafe { start.add(number * ARENA_BYTES) }
+        });
+        if starts.clone().all(|start| self.map.cover(start.as_ptr().addr(), &self.pages)) {
+            return Some((start, count));
+        }
+        for start in starts {
+            // One that the system does not take costs addresses, and no memory: it was never touched.
+            // SAFETY: just mapped, and nothing refers to it.
+            unsafe { self.pages.release(start) };
+        }
+        None
+    }
+
+    /// What has happened that some thread, one for each, is to act upon.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
+    }
+
+    /// Bytes of all arenas that are mapped.
+    pub(crate) fn mapped_bytes(&self) -> usize {
+        self.lists.lock().mapped * ARENA_BYTES
+    }
+
+    /// As if no thread watched the arenas any more. The next pool that is given back has one start again.
+    pub(crate) fn end_watch(&self) {
+        self.lists.lock().is_watched = false;
+    }
+
+    /// Ends the watch if nothing is idle, and says so.
+    pub(crate) fn end_watch_if_nothing_is_idle(&self) -> bool {
+        let mut lists = self.lists.lock();
+        lists.is_watched = lists.idle > 0;
+        !lists.is_watched
     }
 
     /// Which class has which pool. Whoever takes a pool notes it there before a block of it is out.
@@ -117,12 +165,15 @@ impl<P: PageSource> Arenas<P> {
             old += usize::from(lists.give_pool(pool, now));
         }
         let leaving = lists.unlink_surplus(old);
+        lists.want_watch();
+        let told = lists.take_told();
         debug_check!(
             lists.mapped > CHECKED_ARENAS_MAX || lists.is_valid(),
             "arena lists in disorder",
             lists.mapped
         );
         drop(lists);
+        self.news.tell(told);
         self.release(leaving);
     }
 

@@ -4,6 +4,8 @@
 //! 512 bytes, pools of 4 KiB, arenas of 256 KiB.
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
+
 use static_assertions::const_assert;
 
 /// Bytes between two neighbouring size classes, and the least alignment of a block.
@@ -20,6 +22,9 @@ pub const POOL_BYTES: usize = 4096;
 
 /// Bytes of an arena, the unit that is mapped from the operating system. Also its alignment.
 pub const ARENA_BYTES: usize = 256 * 1024;
+
+/// Bytes of a huge page, and of the arenas that are mapped together to be one. Also their alignment.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Pools that fit into an arena, the one that holds the headers included.
 pub const POOLS_PER_ARENA: usize = ARENA_BYTES / POOL_BYTES;
@@ -159,6 +164,7 @@ const_assert!(HEADER_BYTES * POOLS_PER_ARENA == POOL_BYTES);
 // A whole arena is mapped and released, so the page size of the system matters to nothing else:
 // 4, 16 and 64 KiB all divide it.
 const_assert!(ARENA_BYTES.is_multiple_of(64 * 1024));
+const_assert!(HUGE_PAGE_BYTES.is_multiple_of(ARENA_BYTES) && HUGE_PAGE_BYTES.is_power_of_two());
 const_assert!(MAGAZINE_BLOCKS_FIRST <= MAGAZINE_BLOCKS_MIN);
 const_assert!(MAGAZINE_BLOCKS_MIN <= MAGAZINE_BLOCKS_MAX);
 // The classes of large blocks go on where pools end, up to a power of two.
@@ -168,6 +174,37 @@ const_assert!((SMALL_MAX / LARGE_CLASSES_PER_DOUBLING).is_multiple_of(LARGE_ALIG
 const_assert!(LARGE_MAGAZINE_BLOCKS_MIN <= LARGE_MAGAZINE_BLOCKS_MAX);
 const_assert!(CACHE_BYTES_DEFAULT / CACHE_BYTES_PER_MAGAZINE_BYTE == MAGAZINE_BYTES);
 
+/// What a program is told about the memory that this allocator has mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pressure {
+    /// It has reached the soft limit, now or after it was an eighth below.
+    Rising {
+        /// Bytes of arenas that are mapped.
+        mapped_bytes: usize,
+    },
+    /// A request finds no memory within the limit, or in the system, and is about to get null.
+    Exhausted {
+        /// Bytes of arenas that are mapped.
+        mapped_bytes: usize,
+    },
+}
+
+/// Whom to tell about it, and from how many bytes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PressureHook {
+    pub(crate) soft_limit: usize,
+    pub(crate) call: fn(Pressure),
+}
+
+impl PartialEq for PressureHook {
+    fn eq(&self, other: &Self) -> bool {
+        self.soft_limit == other.soft_limit && core::ptr::fn_addr_eq(self.call, other.call)
+    }
+}
+
+impl Eq for PressureHook {}
+
 /// What a program has chosen, by methods of its [`Obmalloc`](crate::Obmalloc) or in its environment.
 ///
 /// [`Obmalloc::config`](crate::Obmalloc::config) returns the one in force.
@@ -175,11 +212,23 @@ const_assert!(CACHE_BYTES_DEFAULT / CACHE_BYTES_PER_MAGAZINE_BYTE == MAGAZINE_BY
 pub struct Config {
     cache_bytes: usize,
     system_tuning: bool,
+    limit: Option<usize>,
+    pressure: Option<PressureHook>,
+    background_purge: Option<Duration>,
+    huge_pages_from: Option<usize>,
+    stats_at_exit: bool,
 }
 
 impl Config {
-    pub(crate) const DEFAULT: Self =
-        Self { cache_bytes: CACHE_BYTES_DEFAULT, system_tuning: false };
+    pub(crate) const DEFAULT: Self = Self {
+        cache_bytes: CACHE_BYTES_DEFAULT,
+        system_tuning: false,
+        limit: None,
+        pressure: None,
+        background_purge: None,
+        huge_pages_from: None,
+        stats_at_exit: false,
+    };
 
     /// Bytes that each thread may keep in free blocks.
     #[must_use]
@@ -193,6 +242,43 @@ impl Config {
         self.system_tuning
     }
 
+    /// Bytes of arenas that may be mapped, if there is a bound.
+    #[must_use]
+    pub const fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Bytes of mapped arenas from which on a hook is called, if there is one.
+    #[must_use]
+    pub const fn soft_limit(&self) -> Option<usize> {
+        match self.pressure {
+            Some(hook) => Some(hook.soft_limit),
+            None => None,
+        }
+    }
+
+    /// The time after which a thread gives back what an idle program does not need, if there is one.
+    #[must_use]
+    pub const fn background_purge(&self) -> Option<Duration> {
+        self.background_purge
+    }
+
+    /// Bytes of mapped arenas from which on more of them are asked for in huge pages, if ever.
+    #[must_use]
+    pub const fn huge_pages_from(&self) -> Option<usize> {
+        self.huge_pages_from
+    }
+
+    /// Whether the statistics are printed on stderr when the process exits.
+    #[must_use]
+    pub const fn stats_at_exit(&self) -> bool {
+        self.stats_at_exit
+    }
+
+    pub(crate) const fn pressure(&self) -> Option<PressureHook> {
+        self.pressure
+    }
+
     pub(crate) const fn with_cache_bytes(self, cache_bytes: usize) -> Self {
         Self { cache_bytes, ..self }
     }
@@ -201,19 +287,51 @@ impl Config {
         Self { system_tuning, ..self }
     }
 
+    pub(crate) const fn with_limit(self, bytes: usize) -> Self {
+        Self { limit: Some(bytes), ..self }
+    }
+
+    pub(crate) const fn with_pressure(self, hook: PressureHook) -> Self {
+        Self { pressure: Some(hook), ..self }
+    }
+
+    pub(crate) const fn with_background_purge(self, after: Duration) -> Self {
+        let background_purge = if after.is_zero() { None } else { Some(after) };
+        Self { background_purge, ..self }
+    }
+
+    pub(crate) const fn with_huge_pages(self, from_bytes: usize) -> Self {
+        Self { huge_pages_from: Some(from_bytes), ..self }
+    }
+
+    pub(crate) const fn with_stats_at_exit(self, stats_at_exit: bool) -> Self {
+        Self { stats_at_exit, ..self }
+    }
+
     /// This configuration with what an environment variable, named without its prefix, says; or why
     /// that says nothing.
     pub(crate) fn with_variable(self, name: &[u8], value: &[u8]) -> Result<Self, &'static str> {
+        let bytes =
+            || parse_bytes(value).ok_or("is not a number of bytes, such as 65536, 64K, 2M or 1G");
+        let switch = || match value {
+            b"0" => Ok(false),
+            b"1" => Ok(true),
+            _ => Err("is neither 0 nor 1"),
+        };
+        let milliseconds = || {
+            let number = parse_number(value).and_then(|number| u32::try_from(number).ok());
+            number.ok_or("is not a number of milliseconds, such as 500")
+        };
         match name {
-            b"CACHE_BYTES" => match parse_bytes(value) {
-                Some(bytes) => Ok(self.with_cache_bytes(bytes)),
-                None => Err("is not a number of bytes, such as 65536, 64K, 2M or 1G"),
-            },
-            b"SYSTEM_TUNING" => match value {
-                b"0" => Ok(self.with_system_tuning(false)),
-                b"1" => Ok(self.with_system_tuning(true)),
-                _ => Err("is neither 0 nor 1"),
-            },
+            b"CACHE_BYTES" => Ok(self.with_cache_bytes(bytes()?)),
+            b"SYSTEM_TUNING" => Ok(self.with_system_tuning(switch()?)),
+            b"LIMIT" => Ok(self.with_limit(bytes()?)),
+            b"BACKGROUND_PURGE" => {
+                let after = Duration::from_millis(milliseconds()?.into());
+                Ok(self.with_background_purge(after))
+            }
+            b"HUGE_PAGES" => Ok(self.with_huge_pages(bytes()?)),
+            b"STATS" => Ok(self.with_stats_at_exit(switch()?)),
             _ => Err("is no variable of this allocator"),
         }
     }
@@ -222,6 +340,16 @@ impl Config {
         CacheLimits {
             magazine_bytes: MAGAZINE_BYTES.min(self.cache_bytes / CACHE_BYTES_PER_MAGAZINE_BYTE),
             large_bytes: self.cache_bytes / 2,
+        }
+    }
+
+    /// What the arenas are to keep to.
+    pub(crate) fn arena_bounds(&self) -> ArenaBounds {
+        ArenaBounds {
+            most: self.limit.map(|bytes| bytes / ARENA_BYTES),
+            soft: self.pressure.map(|hook| hook.soft_limit / ARENA_BYTES),
+            huge_from: self.huge_pages_from.map(|bytes| bytes / ARENA_BYTES),
+            is_watched: self.background_purge.is_some(),
         }
     }
 }
@@ -234,14 +362,36 @@ fn parse_bytes(text: &[u8]) -> Option<usize> {
         [digits @ .., b'G'] => (digits, 30),
         digits => (digits, 0),
     };
+    parse_number(digits)?.checked_mul(1 << shift)
+}
+
+/// A whole number.
+fn parse_number(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() {
         return None;
     }
-    let number = digits.iter().try_fold(0_usize, |number, digit| {
+    digits.iter().try_fold(0_usize, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })?;
-    number.checked_mul(1 << shift)
+    })
+}
+
+/// What arenas are to keep to, in arenas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaBounds {
+    /// So many may be mapped.
+    pub(crate) most: Option<usize>,
+    /// When so many are mapped, it is told.
+    pub(crate) soft: Option<usize>,
+    /// When so many are mapped, more come in huge pages.
+    pub(crate) huge_from: Option<usize>,
+    /// Whether a thread of their own gives back what is idle.
+    pub(crate) is_watched: bool,
+}
+
+impl ArenaBounds {
+    pub(crate) const NONE: Self =
+        Self { most: None, soft: None, huge_from: None, is_watched: false };
 }
 
 /// How much one thread may keep.

@@ -1,5 +1,8 @@
 //! The allocator that a program names: routes each request to a size class or to the large side.
 
+mod options;
+mod queries;
+
 use core::alloc::{GlobalAlloc, Layout};
 use core::any::TypeId;
 use core::ptr::{self, NonNull};
@@ -126,57 +129,9 @@ impl<L> Obmalloc<L> {
     pub const fn with_large(large: L) -> Self {
         Self { large, config: Config::DEFAULT }
     }
-
-    /// Lets each thread keep at most so many bytes in free blocks, where the default is 2 MiB: half of
-    /// them in large blocks, about 640 KiB in small ones, of which a thread also keeps at least one
-    /// a magazine.
-    ///
-    /// The environment variable `OBMALLOC_CACHE_BYTES` has precedence: a number, or one with `K`, `M` or
-    /// `G` behind it.
-    #[must_use]
-    pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.config = self.config.with_cache_bytes(bytes);
-        self
-    }
-
-    /// Whether to raise the thresholds above which glibc gives memory back to the kernel, at the
-    /// process's first allocation; by default it is not done. Blocks of 32 KiB to 32 MiB then do not
-    /// fault in their pages anew each time. The price is memory that stays: at the top of each of glibc's
-    /// arenas, of which it may have eight for each core, up to 64 MiB, and below that what lies under
-    /// a block in use. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and
-    /// its like, or `GLIBC_TUNABLES`) keeps them. Other system allocators are left as they are.
-    ///
-    /// The environment variable `OBMALLOC_SYSTEM_TUNING`, 0 or 1, has precedence.
-    #[must_use]
-    pub const fn with_system_tuning(mut self, is_on: bool) -> Self {
-        self.config = self.config.with_system_tuning(is_on);
-        self
-    }
 }
 
 impl<L: GlobalAlloc + 'static> Obmalloc<L> {
-    /// The configuration in force in this process: what the methods of the allocator that served its
-    /// first request say, with what its environment says in the place of that.
-    ///
-    /// A variable that starts with `OBMALLOC_` and is none of this allocator's, or has a value that it
-    /// does not understand, is ignored, and reported once on stderr. A process with more rights than
-    /// its user's ignores all of them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use obmalloc::Obmalloc;
-    ///
-    /// #[global_allocator]
-    /// static GLOBAL: Obmalloc = Obmalloc::new().with_cache_bytes(256 << 10);
-    ///
-    /// assert_eq!(GLOBAL.config().cache_bytes(), 256 << 10);
-    /// ```
-    #[must_use]
-    pub fn config(&self) -> Config {
-        thread::config(&self.config)
-    }
-
     /// The class of large blocks that serves a request, if its blocks are kept.
     ///
     /// Those of the system allocator alone: the type decides, so that no block of another `L` ever lies
@@ -284,67 +239,6 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             unsafe { self.dealloc(block, layout) };
         }
         moved
-    }
-
-    /// The size in bytes of the small block whose place starts at `ptr`, or `None`.
-    ///
-    /// It is that of the block's size class: the requested size, rounded up to a multiple of 8, or of
-    /// a larger alignment; all of it may be used by the block's owner. `None` for all that is no start
-    /// of a small block: null, an address inside a block, a large block, any other memory, any
-    /// address without memory.
-    ///
-    /// The answer speaks of a place, not of its use: places of free blocks, too, have a size, also of
-    /// those that no request has got yet, until the memory around them serves another size or goes
-    /// back to the system. It is exact as long as the caller owns what is at `ptr`; if nobody does, other
-    /// threads may change it at any moment.
-    ///
-    /// Any thread may ask at any time, also in signal handlers: nothing at `ptr` is read, and there is
-    /// no lock. Where there are no arenas the answer is always `None`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use obmalloc::Obmalloc;
-    ///
-    /// #[global_allocator]
-    /// static GLOBAL: Obmalloc = Obmalloc::new();
-    ///
-    /// let boxed = Box::new([0_u8; 37]);
-    /// let start = boxed.as_ptr();
-    /// # if cfg!(target_os = "linux") {
-    /// assert_eq!(GLOBAL.usable_size(start), Some(40));
-    /// # }
-    /// assert_eq!(GLOBAL.usable_size(start.wrapping_add(1)), None);
-    /// ```
-    #[must_use]
-    pub fn usable_size(&self, ptr: *const u8) -> Option<usize> {
-        let place = thread::place_at(ptr.addr())?;
-        (place.offset == 0).then_some(place.class.bytes())
-    }
-
-    /// Whether `ptr` points into the place of a small block, at its start or inside.
-    ///
-    /// `false` for large blocks, for all other memory, and for any address without memory; also for
-    /// the allocator's own headers and for the rest of a pool behind its last block. What
-    /// [`Obmalloc::usable_size`] says of free blocks, owners and threads holds here, too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use obmalloc::Obmalloc;
-    ///
-    /// #[global_allocator]
-    /// static GLOBAL: Obmalloc = Obmalloc::new();
-    ///
-    /// let (boxed, local) = (Box::new([1_u32; 4]), [1_u32; 4]);
-    /// # if cfg!(target_os = "linux") {
-    /// assert!(GLOBAL.owns((&raw const boxed[3]).cast()));
-    /// # }
-    /// assert!(!GLOBAL.owns((&raw const local).cast()));
-    /// ```
-    #[must_use]
-    pub fn owns(&self, ptr: *const u8) -> bool {
-        thread::place_at(ptr.addr()).is_some()
     }
 }
 

@@ -394,9 +394,9 @@ impl<P: PageSource> Heap<P> {
         self.arenas.map()
     }
 
-    /// Whether there are more arenas than before, which is said once.
-    pub(crate) fn take_growth(&self) -> bool {
-        self.arenas.take_growth()
+    /// Where pools come from.
+    pub(crate) fn arenas(&self) -> &Arenas<P> {
+        &self.arenas
     }
 
     /// Gives back all memory that is free in arenas, and returns the bytes.

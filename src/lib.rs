@@ -80,5 +80,5 @@ mod global;
 #[cfg(feature = "preload")]
 mod preload;
 
-pub use config::Config;
+pub use config::{Config, Pressure};
 pub use global::Obmalloc;

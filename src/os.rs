@@ -1,8 +1,8 @@
 //! What the allocator asks of an operating system; the only files with `cfg(target)`.
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
-//! [`ThreadExit`], [`at_fork`], [`cores`], [`yield_now`], [`for_each_variable`], [`write_error`] and [`abort`]. `unix`
-//! serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
+//! [`ThreadExit`], [`at_fork`], [`at_exit`], [`spawn`], [`sleep`], [`cores`], [`yield_now`],
+//! [`for_each_variable`], [`write_error`] and [`abort`]. `unix` serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
 //! passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned` where nothing is.
 
 use core::ptr::NonNull;
@@ -75,7 +75,8 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 pub(crate) mod testing;
 
 pub(crate) use system::{
-    HAS_ARENAS, SystemPages, ThreadExit, at_fork, cores, for_each_variable, write_error, yield_now,
+    HAS_ARENAS, SystemPages, ThreadExit, at_exit, at_fork, cores, for_each_variable, sleep, spawn,
+    write_error, yield_now,
 };
 #[cfg(not(feature = "preload"))]
 pub(crate) use system_allocator::trim_system_allocator;
@@ -86,6 +87,10 @@ pub(crate) trait PageSource {
     /// Maps `ARENA_BYTES` of zeroed memory at a multiple of `ARENA_BYTES`, or says that there is
     /// none. The pointer is valid for the whole arena.
     fn map(&self) -> Option<NonNull<u8>>;
+
+    /// Maps `HUGE_PAGE_BYTES` of zeroed memory at a multiple of that, which the system is asked to serve in
+    /// one page: as many arenas as it holds, each to be released alone.
+    fn map_huge(&self) -> Option<NonNull<u8>>;
 
     /// Gives a mapped arena back, address space included. On `false` it is still mapped.
     ///

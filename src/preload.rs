@@ -71,7 +71,7 @@ fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
     if !block.is_null() {
         return block;
     }
-    let block = if thread::may_use_caches() && thread::trim() { ask() } else { block };
+    let block = if thread::may_use_caches() && thread::trim().is_of_use() { ask() } else { block };
     if block.is_null() { no_memory() } else { block }
 }
 
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
 /// that was anything, else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_trim(kept_bytes: usize) -> c_int {
-    let has_released = thread::may_use_caches() && thread::release();
+    let has_released = thread::may_use_caches() && thread::release() > 0;
     c_int::from(thread::trim_upstream(kept_bytes) || has_released)
 }
 

@@ -3,10 +3,11 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use super::news::Told;
 use super::retention::Retention;
 use crate::config::{
-    ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, HEADER_BYTES,
-    POOL_BYTES, POOLS_PER_ARENA,
+    ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
+    CLAIMS_MAX, HEADER_BYTES, HUGE_PAGE_BYTES, POOL_BYTES, POOLS_PER_ARENA,
 };
 use crate::os::abort_corrupt;
 use crate::pool::Pool;
@@ -113,6 +114,8 @@ impl Arena {
 pub(super) struct Claim {
     arena: Arena,
     pools: u64,
+    /// Those of them whose memory is resident. A copy: the arena's header is not the claim's.
+    idle: u64,
 }
 
 impl Claim {
@@ -125,7 +128,7 @@ impl Claim {
             let first = pools.trailing_zeros();
             let count = (pools >> first).trailing_ones();
             let run = (u64::MAX >> (u64::BITS - count)) << first;
-            if self.arena.header().dirty.get() & run != 0 {
+            if self.idle & run != 0 {
                 // SAFETY: pools of the arena, which are inside of it.
                 let start = unsafe { self.arena.start().add(first as usize * POOL_BYTES) };
                 all_went &= purge(start, count as usize * POOL_BYTES);
@@ -164,6 +167,14 @@ pub(super) struct ArenaLists {
     /// So many were mapped when the heap last said that it has grown, or fewer since.
     grown_to: usize,
     pub(super) counts: Counts,
+    pub(super) bounds: ArenaBounds,
+    /// Arenas that threads are about to map.
+    mapping: usize,
+    /// Whether it was told that the soft bound is reached, since it last was not.
+    is_pressed: bool,
+    /// Whether a thread watches over what is idle, or will in a moment.
+    pub(super) is_watched: bool,
+    told: Told,
 }
 
 impl ArenaLists {
@@ -183,26 +194,67 @@ impl ArenaLists {
             released: 0,
             pools_purged: 0,
         },
+        bounds: ArenaBounds::NONE,
+        mapping: 0,
+        is_pressed: false,
+        is_watched: false,
+        told: Told::NOTHING,
     };
 
     fn used(&self) -> usize {
         self.mapped - self.empty
     }
 
-    /// Links a new arena, and says if the heap has grown with it since it last said so, or since it was
+    /// Reserves the right to map arenas, as many as returned: one, or those of a huge page.
+    pub(super) fn begin_mapping(&mut self) -> Option<usize> {
+        let mapped = self.mapped + self.mapping;
+        let left = self.bounds.most.map_or(usize::MAX, |most| most.saturating_sub(mapped));
+        let is_huge = self.bounds.huge_from.is_some_and(|from| mapped >= from);
+        let wanted = if is_huge { HUGE_PAGE_BYTES / ARENA_BYTES } else { 1 };
+        let count = if wanted <= left { wanted } else { 1 };
+        if left == 0 {
+            return None;
+        }
+        self.mapping += count;
+        Some(count)
+    }
+
+    /// What was reserved is mapped, or cannot be.
+    pub(super) fn end_mapping(&mut self, reserved: usize) {
+        self.mapping -= reserved;
+    }
+
+    /// Links a new arena, and tells if the heap has grown with it since it last did so, or since it was
     /// smaller: by a fraction, so that growth without end is told of ever more seldom.
-    pub(super) fn insert_new(&mut self, arena: Arena) -> bool {
+    pub(super) fn insert_new(&mut self, arena: Arena) {
         self.insert_mapped(arena);
         let counts = &mut self.counts;
         counts.mapped_ever += 1;
         counts.mapped_most = counts.mapped_most.max(self.mapped);
         counts.remapped += usize::from(counts.remapped < counts.released);
         let step = ARENAS_PER_GROWTH_MIN.max(self.grown_to / ARENAS_PER_GROWN_ARENA);
-        let has_grown = self.mapped >= self.grown_to + step;
-        if has_grown {
+        if self.mapped >= self.grown_to + step {
+            self.told.has_grown = true;
             self.grown_to = self.mapped;
         }
-        has_grown
+        let reaches = |soft| self.mapped >= soft;
+        if !self.is_pressed && self.bounds.soft.is_some_and(reaches) {
+            self.told.is_pressed = true;
+            self.is_pressed = true;
+        }
+    }
+
+    /// What is to be acted upon since the last call.
+    pub(super) fn take_told(&mut self) -> Told {
+        core::mem::take(&mut self.told)
+    }
+
+    /// Asks for a thread that watches over what is idle, if one should and none does.
+    pub(super) fn want_watch(&mut self) {
+        if self.bounds.is_watched && !self.is_watched && self.idle > 0 {
+            self.is_watched = true;
+            self.told.wants_watch = true;
+        }
     }
 
     /// Links an arena that is mapped and empty.
@@ -338,6 +390,9 @@ impl ArenaLists {
             left -= 1;
         }
         self.grown_to = self.grown_to.min(self.mapped);
+        // Only an eighth below the bound it counts as not reached, so that no step to and fro is told.
+        let is_below = |soft: usize| self.mapped < soft - soft / 8;
+        self.is_pressed &= !self.bounds.soft.is_some_and(is_below);
         leaving
     }
 
@@ -376,7 +431,7 @@ impl ArenaLists {
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
                 let pools = arena.free_pages(page_pools);
-                let idle = (pools & arena.header().dirty.get()).count_ones() as usize;
+                let idle = pools & arena.header().dirty.get();
                 if idle == 0 {
                     continue;
                 }
@@ -384,8 +439,8 @@ impl ArenaLists {
                     return idle_before - self.idle;
                 };
                 self.set_free(arena, arena.header().free.get() & !pools);
-                self.idle_is(self.idle - idle);
-                *place = Some(Claim { arena, pools });
+                self.idle_is(self.idle - idle.count_ones() as usize);
+                *place = Some(Claim { arena, pools, idle });
             }
         }
         idle_before - self.idle
@@ -394,13 +449,13 @@ impl ArenaLists {
     /// Takes back what was claimed: purged, or as it was.
     pub(super) fn settle(&mut self, claim: &Claim, is_purged: bool) {
         let header = claim.arena.header();
-        let idle = header.dirty.get() & claim.pools;
+        let idle = claim.idle.count_ones() as usize;
         if is_purged {
             header.dirty.set(header.dirty.get() & !claim.pools);
-            self.counts.pools_purged += idle.count_ones() as usize;
-            self.retention.pools_went(idle.count_ones() as usize);
+            self.counts.pools_purged += idle;
+            self.retention.pools_went(idle);
         } else {
-            self.idle += idle.count_ones() as usize;
+            self.idle += idle;
         }
         self.set_free(claim.arena, header.free.get() | claim.pools);
     }

@@ -352,17 +352,17 @@ fn growth_is_said_once_for_each_step_and_again_after_a_fall() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     let mut pools = take(&arenas, (ARENAS_PER_GROWTH_MIN - 1) * BLOCK_POOLS_PER_ARENA);
-    assert!(!arenas.take_growth());
+    assert!(!arenas.news().take_growth());
     pools.extend(take(&arenas, BLOCK_POOLS_PER_ARENA));
-    assert!(arenas.take_growth() && !arenas.take_growth());
+    assert!(arenas.news().take_growth() && !arenas.news().take_growth());
     pools.extend(take(&arenas, (ARENAS_PER_GROWTH_MIN - 1) * BLOCK_POOLS_PER_ARENA));
-    assert!(!arenas.take_growth());
+    assert!(!arenas.news().take_growth());
     pools.extend(take(&arenas, BLOCK_POOLS_PER_ARENA));
-    assert!(arenas.take_growth());
+    assert!(arenas.news().take_growth());
     give(&arenas, pools);
     arenas.release_free();
     let pools = take(&arenas, 2 * ARENAS_PER_GROWTH_MIN * BLOCK_POOLS_PER_ARENA);
-    assert!(arenas.take_growth() && !arenas.take_growth());
+    assert!(arenas.news().take_growth() && !arenas.news().take_growth());
     give(&arenas, pools);
     arenas.release_free();
 }

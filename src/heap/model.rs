@@ -58,6 +58,10 @@ impl PageSource for ModelPages {
         Some(arena)
     }
 
+    fn map_huge(&self) -> Option<NonNull<u8>> {
+        None
+    }
+
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
         testing::write_all(addresses_of(arena));
         let mut mapped = self.0.mapped.lock().expect("no panic before");
@@ -408,6 +412,34 @@ fn an_arena_leaves_while_others_want_its_pools() {
             model.assert_all_is_back();
         });
     }
+}
+
+#[test]
+fn idle_pools_are_purged_while_others_want_them() {
+    explore("idle pools", || {
+        let (model, class) = (Model::new(), one_class());
+        let [kept, returned] = [8, 8].map(|most| model.refill(class, most));
+        model.give_back(class, returned);
+        let threads = [
+            spawn({
+                let model = model.clone();
+                move || {
+                    model.heap.release_free();
+                }
+            }),
+            spawn({
+                let model = model.clone();
+                move || {
+                    let blocks = model.refill(other_class(), 8);
+                    model.give_back(other_class(), blocks);
+                    model.heap.release_free();
+                }
+            }),
+        ];
+        model.give_back(class, kept);
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
 }
 
 /// A thread forks at any moment of another's way through the heap.

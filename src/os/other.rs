@@ -3,6 +3,7 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use core::time::Duration;
 
 use super::PageSource;
 
@@ -20,6 +21,10 @@ impl SystemPages {
 
 impl PageSource for SystemPages {
     fn map(&self) -> Option<NonNull<u8>> {
+        None
+    }
+
+    fn map_huge(&self) -> Option<NonNull<u8>> {
         None
     }
 
@@ -73,6 +78,19 @@ pub(crate) fn at_fork(
 ) -> bool {
     false
 }
+
+/// Never registers: there is nothing to print.
+pub(crate) fn at_exit(_call: extern "C" fn()) -> bool {
+    false
+}
+
+/// Never starts: there is nothing to give back.
+pub(crate) fn spawn(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
+    false
+}
+
+/// Nobody sleeps.
+pub(crate) fn sleep(_time: Duration) {}
 
 /// Nothing depends on it.
 pub(crate) fn cores() -> usize {

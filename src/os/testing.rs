@@ -7,11 +7,16 @@ use std::alloc::{alloc_zeroed, dealloc};
 use std::sync::Mutex;
 
 use super::PageSource;
-use crate::config::{ARENA_BYTES, POOL_BYTES};
+use crate::config::{ARENA_BYTES, HUGE_PAGE_BYTES, POOL_BYTES};
 
 const ARENA_LAYOUT: Layout = match Layout::from_size_align(ARENA_BYTES, ARENA_BYTES) {
     Ok(layout) => layout,
     Err(_) => panic!("an arena has a layout"),
+};
+
+const HUGE_LAYOUT: Layout = match Layout::from_size_align(HUGE_PAGE_BYTES, HUGE_PAGE_BYTES) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a huge page has a layout"),
 };
 
 /// No more aligned than a table must be, so that the system's zeroed memory will do as it is.
@@ -37,9 +42,20 @@ pub(crate) struct TestPages {
     pub(crate) refuses_release: AtomicBool,
     pub(crate) refuses_purge: AtomicBool,
     pub(crate) refuses_tables: AtomicBool,
+    pub(crate) has_huge: AtomicBool,
+    huge: Mutex<Vec<Huge>>,
     /// Tables that were mapped and not released; they go with this value.
     tables: Mutex<Vec<Table>>,
 }
+
+/// Arenas that were mapped together and can only go together.
+struct Huge {
+    start: NonNull<u8>,
+    released: usize,
+}
+
+// SAFETY: it is only ever compared, and freed by whoever releases the last of its arenas.
+unsafe impl Send for Huge {}
 
 struct Table(NonNull<u8>);
 
@@ -77,11 +93,35 @@ impl PageSource for &TestPages {
         Some(arena)
     }
 
+    fn map_huge(&self) -> Option<NonNull<u8>> {
+        if !self.has_huge.load(Ordering::SeqCst) {
+            return None;
+        }
+        // SAFETY: the layout has a size other than zero.
+        let mapped = NonNull::new(unsafe { alloc_zeroed(HUGE_LAYOUT) })?;
+        self.mapped.fetch_add(HUGE_PAGE_BYTES / ARENA_BYTES, Ordering::SeqCst);
+        self.huge.lock().expect("no panic before").push(Huge { start: mapped, released: 0 });
+        Some(mapped)
+    }
+
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
         if self.refuses_release.load(Ordering::SeqCst) {
             return false;
         }
         self.released.fetch_add(1, Ordering::SeqCst);
+        let address = arena.as_ptr().addr();
+        let mut huge = self.huge.lock().expect("no panic before");
+        let is_part =
+            |huge: &&mut Huge| address.wrapping_sub(huge.start.as_ptr().addr()) < HUGE_PAGE_BYTES;
+        if let Some(whole) = huge.iter_mut().find(is_part) {
+            whole.released += 1;
+            if whole.released == HUGE_PAGE_BYTES / ARENA_BYTES {
+                // SAFETY: `map_huge` gave it, and the caller owes that each part of it is unused.
+                unsafe { dealloc(whole.start.as_ptr(), HUGE_LAYOUT) };
+                huge.retain(|huge| huge.released < HUGE_PAGE_BYTES / ARENA_BYTES);
+            }
+            return true;
+        }
         // SAFETY: the caller owes that `map` gave the arena, and that it is unused.
         unsafe { dealloc(arena.as_ptr(), ARENA_LAYOUT) };
         true

@@ -3,9 +3,10 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use super::PageSource;
-use crate::config::ARENA_BYTES;
+use crate::config::{ARENA_BYTES, HUGE_PAGE_BYTES};
 
 /// Whether this system gives pages, so that small blocks come from arenas.
 pub(crate) const HAS_ARENAS: bool = true;
@@ -41,12 +42,26 @@ impl PageSource for SystemPages {
             Some(elsewhere) => {
                 // SAFETY: just mapped with this length, and nothing refers to it.
                 unsafe { unmap(elsewhere, ARENA_BYTES) };
-                map_by_trimming()?
+                map_aligned(ARENA_BYTES)?
             }
-            None => map_by_trimming()?,
+            None => map_aligned(ARENA_BYTES)?,
         };
         self.hint.store(arena.as_ptr().addr().wrapping_sub(ARENA_BYTES), Ordering::Relaxed);
         Some(arena)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn map_huge(&self) -> Option<NonNull<u8>> {
+        let mapped = map_aligned(HUGE_PAGE_BYTES)?;
+        // If the system does not take the advice, these are arenas as others are.
+        // SAFETY: just mapped with this length.
+        unsafe { libc::madvise(mapped.as_ptr().cast(), HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE) };
+        Some(mapped)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn map_huge(&self) -> Option<NonNull<u8>> {
+        None
     }
 
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
@@ -99,30 +114,31 @@ fn is_aligned(arena: NonNull<u8>) -> bool {
     arena.as_ptr().addr().is_multiple_of(ARENA_BYTES)
 }
 
-/// Maps twice the size and unmaps what lies before and after the aligned half.
-fn map_by_trimming() -> Option<NonNull<u8>> {
-    const SPAN: usize = 2 * ARENA_BYTES;
-    let span = map_at(0, SPAN)?;
-    let before = span.as_ptr().addr().wrapping_neg() % ARENA_BYTES;
-    // SAFETY: `before` < ARENA_BYTES, so the pointer stays inside the span.
-    let arena = unsafe { span.add(before) };
-    // SAFETY: the arena ends inside the span.
-    let after = unsafe { arena.add(ARENA_BYTES) };
+/// Maps `bytes`, a power of two and of pages, at a multiple of that: twice as many, of which it unmaps
+/// what lies before and after the aligned half.
+fn map_aligned(bytes: usize) -> Option<NonNull<u8>> {
+    let span_bytes = 2 * bytes;
+    let span = map_at(0, span_bytes)?;
+    let before = span.as_ptr().addr().wrapping_neg() % bytes;
+    // SAFETY: `before` < `bytes`, so the pointer stays inside the span.
+    let aligned = unsafe { span.add(before) };
+    // SAFETY: the aligned half ends inside the span.
+    let after = unsafe { aligned.add(bytes) };
     // A part that cannot be unmapped, since that would split a mapping too many, takes the rest with
     // it. What is unmapped may be another thread's at once, so it is never named again.
-    // SAFETY: the part before the arena is this function's own, and nothing refers to it.
+    // SAFETY: the part before is this function's own, and nothing refers to it.
     if before > 0 && !unsafe { unmap(span, before) } {
         // SAFETY: so is the whole span.
-        unsafe { unmap(span, SPAN) };
+        unsafe { unmap(span, span_bytes) };
         return None;
     }
-    // SAFETY: so is the part behind the arena.
-    if !unsafe { unmap(after, SPAN - before - ARENA_BYTES) } {
+    // SAFETY: so is the part behind.
+    if !unsafe { unmap(after, span_bytes - before - bytes) } {
         // SAFETY: so is all that is left of the span.
-        unsafe { unmap(arena, SPAN - before) };
+        unsafe { unmap(aligned, span_bytes - before) };
         return None;
     }
-    Some(arena)
+    Some(aligned)
 }
 
 fn map_at(address: usize, bytes: usize) -> Option<NonNull<u8>> {
@@ -229,6 +245,49 @@ pub(crate) fn at_fork(
 ) -> bool {
     // SAFETY: the handlers are functions of this program, without arguments.
     unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) == 0 }
+}
+
+/// Has `call` called when the process exits. On `false` it will not be.
+pub(crate) fn at_exit(call: extern "C" fn()) -> bool {
+    // SAFETY: `call` is a function of this program, without arguments.
+    unsafe { libc::atexit(call) == 0 }
+}
+
+/// Starts a thread that calls `run`, that nobody waits for, and that no signal of the process's is
+/// delivered to. On `false` the process may not have one more.
+pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
+    let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `all` is valid for the write.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` was filled in above, and `before` is valid for the write.
+    let blocked =
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    if blocked != 0 {
+        return false;
+    }
+    let mut thread = core::mem::MaybeUninit::<libc::pthread_t>::uninit();
+    // The new thread inherits that all is blocked.
+    // SAFETY: `thread` is valid for the write, and `run` has the type of a thread's function.
+    let created =
+        unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, ptr::null_mut()) };
+    if created == 0 {
+        // SAFETY: the call above has filled it in.
+        let thread = unsafe { thread.assume_init() };
+        // SAFETY: the thread was just created, and nobody waits for it.
+        unsafe { libc::pthread_detach(thread) };
+    }
+    // SAFETY: `before` was filled in above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    created == 0
+}
+
+/// Sleeps for about so long.
+pub(crate) fn sleep(time: Duration) {
+    let seconds = time.as_secs().min(i32::MAX as u64) as libc::time_t;
+    let time = libc::timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos() as _ };
+    // SAFETY: `time` is valid for the read, and what is left of it is not asked for.
+    unsafe { libc::nanosleep(&time, ptr::null_mut()) };
 }
 
 /// Processors that the calling thread may run on, or zero if the system does not say.

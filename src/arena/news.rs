@@ -1,0 +1,68 @@
+//! What happens to arenas and is to be acted upon: told under no lock, and taken by one thread.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// What the lists of arenas have noticed, under their lock.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) has_grown: bool,
+    pub(super) is_pressed: bool,
+    pub(super) wants_watch: bool,
+}
+
+impl Told {
+    pub(super) const NOTHING: Self =
+        Self { has_grown: false, is_pressed: false, wants_watch: false };
+}
+
+/// What has happened and was not acted upon yet.
+///
+/// All orders are relaxed: a flag carries nothing but itself. To take one needs an exchange seldom, and
+/// a load of what hardly ever changes each time.
+pub(crate) struct News {
+    has_grown: AtomicBool,
+    is_pressed: AtomicBool,
+    wants_watch: AtomicBool,
+}
+
+impl News {
+    pub(super) const fn new() -> Self {
+        Self {
+            has_grown: AtomicBool::new(false),
+            is_pressed: AtomicBool::new(false),
+            wants_watch: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        let flags = [
+            (told.has_grown, &self.has_grown),
+            (told.is_pressed, &self.is_pressed),
+            (told.wants_watch, &self.wants_watch),
+        ];
+        for (_, flag) in flags.iter().filter(|(is_told, _)| *is_told) {
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there are more arenas than before: what others in the process keep for nothing may be what
+    /// they are short of.
+    pub(crate) fn take_growth(&self) -> bool {
+        take(&self.has_grown)
+    }
+
+    /// Whether so much is mapped that the program wants to know.
+    pub(crate) fn take_pressure(&self) -> bool {
+        take(&self.is_pressed)
+    }
+
+    /// Whether a thread is to be started that watches over idle memory. Whoever takes this starts it.
+    pub(crate) fn take_watch(&self) -> bool {
+        take(&self.wants_watch)
+    }
+}
+
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed)
+}

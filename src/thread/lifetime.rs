@@ -1,0 +1,118 @@
+//! When threads and processes begin and end, and when processes fork.
+
+use core::ffi::c_void;
+use core::sync::atomic::Ordering;
+
+use super::own::{caches_are_flushed, with_caches, with_caches_if_any};
+use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
+use crate::cache::Keeping;
+use crate::config::{Config, VARIABLE_PREFIX};
+use crate::os;
+
+/// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order.
+pub(super) fn prepare(caches: &Caches, chosen: &Config) {
+    if caches.small.keeping() != Keeping::NotYet {
+        return;
+    }
+    // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
+    // another thread while the first registration is under way is not covered by it; where Rust
+    // starts the process, its first allocation comes before its first thread.
+    if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed)
+        && !os::at_fork(lock_for_fork, unlock_in_parent, unlock_in_child)
+    {
+        FORK_IS_HANDLED.store(false, Ordering::Relaxed);
+    }
+    let limits = config(chosen).cache_limits();
+    if EXIT.arm() {
+        // Relaxed: requests older than the thread's blocks are none of its concern.
+        caches.trims_followed.set(TRIM_REQUESTS.load(Ordering::Relaxed));
+        caches.small.keep_until_exit(&HEAP, cores(), limits);
+        caches.large.keep_until_exit(limits.large_bytes);
+    }
+}
+
+/// The configuration in force: that of the process's first slow path, as its environment changes it.
+pub(crate) fn config(chosen: &Config) -> Config {
+    let mut in_force = CONFIG.lock();
+    if let Some(config) = *in_force {
+        return config;
+    }
+    let mut config = *chosen;
+    os::for_each_variable(VARIABLE_PREFIX, |name, value| {
+        config = config.with_variable(name, value).unwrap_or(config);
+    });
+    *in_force = Some(config);
+    drop(in_force);
+    HEAP.arenas().keep_to(config.arena_bounds());
+    // By the one thread that has settled it, and without the lock.
+    os::for_each_variable(VARIABLE_PREFIX, |name, value| {
+        if let Err(why) = config.with_variable(name, value) {
+            os::write_error(&[
+                b"obmalloc: ignored: ",
+                VARIABLE_PREFIX,
+                name,
+                b"=",
+                value,
+                b" ",
+                why.as_bytes(),
+                b"\n",
+            ]);
+        }
+    });
+    if config.system_tuning() {
+        os::tune_system_allocator();
+    }
+    config
+}
+
+/// Processors that the process may use, asked for once: the same number ever after.
+pub(super) fn cores() -> usize {
+    // Relaxed, here and below: a plain number, which publishes nothing.
+    let known = CORES.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let asked = os::cores().max(1);
+    let settled = CORES.compare_exchange(0, asked, Ordering::Relaxed, Ordering::Relaxed);
+    settled.map_or_else(|before| before, |_| asked)
+}
+
+pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
+    if EXIT.is_due(value) {
+        with_caches(Caches::flush_for_good);
+        caches_are_flushed();
+    }
+}
+
+unsafe extern "C" fn lock_for_fork() {
+    CONFIG.lock_and_leave_closed();
+    HEAP.lock_for_fork(cores());
+    LARGE_HEAP.lock_for_fork();
+}
+
+unsafe extern "C" fn unlock_in_parent() {
+    // SAFETY: the handlers run in pairs, in the thread that prepared.
+    unsafe { unlock_after_fork() };
+}
+
+unsafe extern "C" fn unlock_in_child() {
+    let joined = with_caches_if_any(|caches| caches.small.joined());
+    HEAP.forget_other_threads(joined.flatten());
+    // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
+    unsafe { unlock_after_fork() };
+    HEAP.arenas().end_watch();
+}
+
+/// Opens all locks.
+///
+/// # Safety
+///
+/// - [`lock_for_fork`] was called before, by this thread or its image in the parent.
+unsafe fn unlock_after_fork() {
+    // SAFETY: the caller owes the call before.
+    unsafe { LARGE_HEAP.unlock_after_fork() };
+    // SAFETY: as above.
+    unsafe { HEAP.unlock_after_fork(cores()) };
+    // SAFETY: as above.
+    unsafe { CONFIG.force_unlock() };
+}

@@ -1,0 +1,153 @@
+//! Memory that goes back to the system: by request, and by a thread that watches over what is idle.
+
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use super::lifetime::config;
+use super::own::{trim_system_allocator, with_caches};
+use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
+use crate::config::{Config, Pressure};
+use crate::os;
+
+/// Times that the watching thread finds idle memory which the system does not take, before it gives up.
+const FRUITLESS_MAX: u32 = 2;
+
+impl Caches {
+    /// Gives what this thread and the depots hold to the pools and to the system allocator, and returns
+    /// how many bytes went to that.
+    pub(super) fn flush(&self) -> usize {
+        self.small.flush(&HEAP);
+        HEAP.empty_depots();
+        self.large.flush(&LARGE_HEAP) + LARGE_HEAP.empty_depots()
+    }
+
+    /// Gives back what this thread holds if another has asked for it since it did so last.
+    #[inline]
+    pub(super) fn follow_trim(&self) {
+        // Relaxed: a request carries nothing but itself; a thread that sees it late follows it late.
+        let requests = TRIM_REQUESTS.load(Ordering::Relaxed);
+        if self.trims_followed.replace(requests) != requests {
+            self.small.flush(&HEAP);
+            self.large.flush(&LARGE_HEAP);
+        }
+    }
+}
+
+/// Gives back what this thread and the heaps can do without, to the system or to its allocator, and
+/// returns the bytes. The other threads are asked to give back what they hold, at their next slow path.
+#[cold]
+#[inline(never)]
+pub(crate) fn release() -> usize {
+    // Relaxed: see `follow_trim`.
+    TRIM_REQUESTS.fetch_add(1, Ordering::Relaxed);
+    let large_bytes = with_caches(Caches::flush);
+    large_bytes + HEAP.release_free()
+}
+
+/// As [`release`], and has the system's allocator give back what it holds for nothing, too; of that
+/// the bytes are not known.
+#[cold]
+#[inline(never)]
+pub(crate) fn trim() -> Trimmed {
+    let bytes = release();
+    Trimmed { bytes, system: trim_system_allocator() }
+}
+
+/// What a [`trim`] gave back.
+pub(crate) struct Trimmed {
+    /// To the system, or to its allocator.
+    pub(crate) bytes: usize,
+    /// Whether the system allocator gave anything.
+    pub(crate) system: bool,
+}
+
+impl Trimmed {
+    /// Whether a request that failed before may be served now.
+    pub(crate) fn is_of_use(&self) -> bool {
+        self.bytes > 0 || self.system
+    }
+}
+
+/// Calls the program's hook, if it has one, and nothing while that is running in this thread; then
+/// `again`, during which it is not called either.
+fn call_hook<R>(
+    chosen: &Config,
+    pressure: fn(usize) -> Pressure,
+    again: impl FnOnce() -> R,
+) -> Option<R> {
+    let hook = config(chosen).pressure()?;
+    if with_caches(|caches| caches.is_in_hook.replace(true)) {
+        return None;
+    }
+    let no_unwinding = AbortOnUnwinding;
+    (hook.call)(pressure(HEAP.arenas().mapped_bytes()));
+    core::mem::forget(no_unwinding);
+    let result = again();
+    with_caches(|caches| caches.is_in_hook.set(false));
+    Some(result)
+}
+
+/// Ends the process where a panic would unwind through the allocator.
+struct AbortOnUnwinding;
+
+impl Drop for AbortOnUnwinding {
+    fn drop(&mut self) {
+        os::abort_corrupt("pressure hook panicked", 0);
+    }
+}
+
+/// What a request has got; or, if that is nothing, what it gets once the program's hook was called, by
+/// `again`.
+pub(super) fn or_after_hook(
+    block: *mut u8,
+    chosen: &Config,
+    again: impl FnOnce() -> *mut u8,
+) -> *mut u8 {
+    if !block.is_null() {
+        return block;
+    }
+    let exhausted = |mapped_bytes| Pressure::Exhausted { mapped_bytes };
+    call_hook(chosen, exhausted, again).unwrap_or(ptr::null_mut())
+}
+
+/// Acts upon what the arenas have told, if nobody has yet. Called with no lock held and no cache in use.
+#[inline]
+pub(super) fn follow_news(chosen: &Config) {
+    let news = HEAP.arenas().news();
+    if news.take_pressure() {
+        call_hook(chosen, |mapped_bytes| Pressure::Rising { mapped_bytes }, || ());
+    }
+    if news.take_watch() {
+        // A process that may not have the thread is not asked again: the watch counts as begun.
+        os::spawn(watch);
+    }
+}
+
+/// Gives back what is idle each time the program was for a while, until nothing is.
+extern "C" fn watch(_: *mut c_void) -> *mut c_void {
+    let arenas = HEAP.arenas();
+    let mut seen = arenas.now();
+    let mut fruitless = 0;
+    while let Some(period) = config(&Config::DEFAULT).background_purge() {
+        os::sleep(period);
+        if arenas.now() != seen {
+            arenas.tick();
+            seen = arenas.now();
+            continue;
+        }
+        HEAP.empty_depots();
+        LARGE_HEAP.empty_depots();
+        let bytes = HEAP.release_free();
+        trim_system_allocator();
+        if arenas.end_watch_if_nothing_is_idle() {
+            return ptr::null_mut();
+        }
+        fruitless = if bytes == 0 { fruitless + 1 } else { 0 };
+        if fruitless == FRUITLESS_MAX {
+            break;
+        }
+    }
+    arenas.end_watch();
+    ptr::null_mut()
+}

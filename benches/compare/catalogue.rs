@@ -9,7 +9,7 @@ pub struct Allocator {
     pub colour: &'static str,
 }
 
-pub const ALLOCATORS: [Allocator; 4] = [
+pub const ALLOCATORS: [Allocator; 5] = [
     Allocator { name: SUBJECT, packages: &["obmalloc"], colour: "#d55e00" },
     Allocator { name: "system", packages: &[], colour: "#9a9a9a" },
     Allocator {
@@ -18,6 +18,7 @@ pub const ALLOCATORS: [Allocator; 4] = [
         colour: "#56b4e9",
     },
     Allocator { name: "mimalloc", packages: &["mimalloc", "libmimalloc-sys"], colour: "#00795a" },
+    Allocator { name: "snmalloc", packages: &["snmalloc-rs", "snmalloc-sys"], colour: "#cc79a7" },
 ];
 
 /// The allocator that this comparison is about; the others are its peers.

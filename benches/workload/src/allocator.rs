@@ -19,10 +19,17 @@ static GLOBAL: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[cfg(feature = "snmalloc")]
+#[global_allocator]
+static GLOBAL: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
+
 #[cfg(not(any(
     feature = "obmalloc",
     feature = "system",
     feature = "jemalloc",
-    feature = "mimalloc"
+    feature = "mimalloc",
+    feature = "snmalloc"
 )))]
-compile_error!("enable exactly one of the features obmalloc, system, jemalloc and mimalloc");
+compile_error!(
+    "enable exactly one of the features obmalloc, system, jemalloc, mimalloc and snmalloc"
+);

@@ -1,5 +1,6 @@
 //! A block of raw memory, of which only the ends are written: the allocator is timed, not the filling.
 
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 pub type Block = Box<[MaybeUninit<u8>]>;
@@ -12,4 +13,13 @@ pub fn new_block(size: usize) -> Block {
     block[0].write(1);
     block[size - 1].write(1);
     block
+}
+
+/// An empty vector with room for `count` blocks, all of it resident: what is read before the blocks are
+/// made and once they are there then differs by the blocks alone.
+pub fn resident_slots(count: usize) -> Vec<Block> {
+    let mut slots = Vec::new();
+    slots.resize_with(count, Block::default);
+    black_box(&mut slots).clear();
+    slots
 }

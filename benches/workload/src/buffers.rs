@@ -31,7 +31,7 @@ pub fn run(threads: usize, batches: u32) -> Measurement {
             .fold(0, u64::wrapping_add)
     });
     let operations = pairs as u64 * u64::from(batches) * BUFFERS_PER_BATCH as u64;
-    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum }
+    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum, held: None }
 }
 
 fn produce(sender: &SyncSender<Vec<Block>>, mut random: Random, batches: u32) {

@@ -22,7 +22,7 @@ pub fn run(rounds: u32) -> Measurement {
         checksum = frames.iter().map(|frame| frame.len() as u64).fold(checksum, u64::wrapping_add);
         checksum = checksum.wrapping_add(log().len() as u64);
     }
-    Measurement { elapsed: start.elapsed(), operations: None, checksum }
+    Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None }
 }
 
 /// Sizes are spread evenly over their logarithms.

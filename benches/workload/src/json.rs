@@ -19,7 +19,7 @@ pub fn run(document: &Path, passes: u32) -> Result<Measurement, String> {
     let elapsed = start.elapsed();
     let mut hasher = DefaultHasher::new();
     written.hash(&mut hasher);
-    Ok(Measurement { elapsed, operations: None, checksum: hasher.finish() })
+    Ok(Measurement { elapsed, operations: None, checksum: hasher.finish(), held: None })
 }
 
 fn rewrite(text: &str) -> serde_json::Result<String> {

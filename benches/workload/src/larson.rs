@@ -59,5 +59,10 @@ pub fn run(threads: usize, generations: u32) -> Measurement {
     drop(finished);
     let allocated = results.iter().map(|server| server.allocated).sum();
     let operations = threads as u64 * u64::from(generations) * u64::from(REPLACEMENTS);
-    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum: allocated }
+    Measurement {
+        elapsed: start.elapsed(),
+        operations: Some(operations),
+        checksum: allocated,
+        held: None,
+    }
 }

@@ -2,31 +2,40 @@
 //!
 //! The work is the same in every build: inputs are read before the clock starts, random numbers have fixed
 //! seeds, and the checksum lets the caller see that no allocator computed something else. Memory is read
-//! after the clock stopped and everything was dropped.
+//! after the clock stopped and everything was dropped; what a workload holds at a moment of its own, then.
 
 #![forbid(unsafe_code)]
 
 mod allocator;
 mod block;
 mod buffers;
+mod drift;
 mod frames;
+mod giveaway;
 mod index;
 mod json;
 mod larson;
+mod list;
 mod memory;
 mod pairs;
 mod pipeline;
 mod random;
+mod reclass;
 mod replace;
+mod rotate;
 mod sources;
+mod spike;
 mod syntax;
 mod trees;
+mod workers;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
+
+use memory::Held;
 
 const USAGE: &str = "usage: workload NAME SCALE [INPUT]";
 
@@ -38,6 +47,8 @@ struct Measurement {
     elapsed: Duration,
     operations: Option<u64>,
     checksum: u64,
+    /// Read before the drop, where a workload asks how much memory comes back.
+    held: Option<Held>,
 }
 
 fn main() -> ExitCode {
@@ -63,13 +74,16 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
     thread::sleep(REST);
     let end_rss = memory::resident();
     let peak_rss = memory::peak_resident();
+    let held = measurement.held.as_ref();
     Ok(format!(
-        "elapsed_ns={} operations={} checksum={} peak_rss={} end_rss={}",
+        "elapsed_ns={} operations={} checksum={} peak_rss={} end_rss={} held={} reference={}",
         measurement.elapsed.as_nanos(),
         or_dash(measurement.operations),
         measurement.checksum,
         or_dash(peak_rss),
         or_dash(end_rss),
+        or_dash(held.map(|held| held.resident_bytes)),
+        or_dash(held.map(|held| held.reference_bytes)),
     ))
 }
 
@@ -88,6 +102,14 @@ fn measure(name: &str, scale: u32, input: Option<&Path>) -> Result<Measurement, 
         "replace-8k" => replace::mixed(scale),
         "buffers" => buffers::run(cores(), scale),
         "frames" => frames::run(scale),
+        "spike" => spike::all_freed(scale),
+        "sparse" => spike::some_kept(scale),
+        "list-20" => list::run(20, scale),
+        "list-3" => list::run(3, scale),
+        "drift" => drift::run(scale),
+        "reclass" => reclass::run(scale),
+        "rotate" => rotate::run(scale),
+        "giveaway" => giveaway::run(scale),
         _ => return Err(format!("no workload is named {name:?}")),
     })
 }

@@ -2,6 +2,29 @@
 
 use std::fs;
 
+/// What a workload holds at its moment of interest, and how much it would be at best, or was before.
+pub struct Held {
+    pub resident_bytes: u64,
+    pub reference_bytes: u64,
+}
+
+/// The resident memory before a workload began.
+pub struct Before(Option<u64>);
+
+impl Before {
+    pub fn now() -> Self {
+        // The first reading also takes the memory that any reading needs.
+        resident();
+        Self(resident())
+    }
+
+    /// What was added since, and is there now.
+    pub fn held(&self, reference_bytes: u64) -> Option<Held> {
+        let resident_bytes = resident()?.saturating_sub(self.0?);
+        Some(Held { resident_bytes, reference_bytes })
+    }
+}
+
 pub fn peak_resident() -> Option<u64> {
     field("/proc/self/status", "VmHWM:")
 }

@@ -16,7 +16,12 @@ pub fn run(scale: u32) -> Measurement {
     repeat::<64>(pairs);
     repeat::<256>(pairs);
     let operations = SIZES * pairs;
-    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum: operations }
+    Measurement {
+        elapsed: start.elapsed(),
+        operations: Some(operations),
+        checksum: operations,
+        held: None,
+    }
 }
 
 fn repeat<const SIZE: usize>(pairs: u64) {

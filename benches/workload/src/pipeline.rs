@@ -60,7 +60,7 @@ pub fn run(threads: usize, batches: u32) -> Measurement {
             .fold(0, u64::wrapping_add)
     });
     let operations = pairs as u64 * u64::from(batches) * MESSAGES_PER_BATCH as u64;
-    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum }
+    Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum, held: None }
 }
 
 fn produce(sender: &SyncSender<Vec<Message>>, mut random: Random, batches: u32) {

@@ -33,5 +33,10 @@ fn run(slot_count: usize, sizes: RangeInclusive<usize>, scale: u32) -> Measureme
         slots[slot] = new_block(size);
         allocated += size as u64;
     }
-    Measurement { elapsed: start.elapsed(), operations: Some(replacements), checksum: allocated }
+    Measurement {
+        elapsed: start.elapsed(),
+        operations: Some(replacements),
+        checksum: allocated,
+        held: None,
+    }
 }

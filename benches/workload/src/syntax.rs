@@ -14,7 +14,7 @@ pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
     for _ in 0..passes {
         items += count_items(&texts)?;
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum: items })
+    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum: items, held: None })
 }
 
 fn count_items(texts: &[String]) -> Result<u64, String> {

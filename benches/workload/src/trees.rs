@@ -28,7 +28,7 @@ impl Tree {
 pub fn run(threads: usize, games: u32) -> Measurement {
     let start = Instant::now();
     let nodes = if threads == 1 { play(games) } else { play_on(threads, games) };
-    Measurement { elapsed: start.elapsed(), operations: Some(nodes), checksum: nodes }
+    Measurement { elapsed: start.elapsed(), operations: Some(nodes), checksum: nodes, held: None }
 }
 
 fn play_on(threads: usize, games: u32) -> u64 {

@@ -31,16 +31,20 @@ pub enum Kind {
     SmallBlocks,
     LargeBlocks,
     RealProgram,
+    /// Asks what is held at a moment of the workload's choice.
+    Memory,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks];
+    /// The kinds that are about time; how long the others take decides nothing.
+    pub const TIMED: [Self; 3] = [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::SmallBlocks => "small blocks",
             Self::LargeBlocks => "large blocks",
             Self::RealProgram => "real programs",
+            Self::Memory => "memory that comes back",
         }
     }
 }
@@ -58,12 +62,13 @@ pub struct Workload {
     pub kind: Kind,
     pub input: Input,
     /// Repetitions for about a second, and for about a tenth to two tenths of one. A million replacements
-    /// take longer, but fewer would still show the order in which the slots were filled.
+    /// take longer, but fewer would still show the order in which the slots were filled. Those about memory
+    /// take what they need to be telling, and about a fifth of it.
     pub full_scale: u32,
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 12] = [
+pub const WORKLOADS: [Workload; 20] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
@@ -76,6 +81,14 @@ pub const WORKLOADS: [Workload; 12] = [
     synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),
     synthetic(Kind::LargeBlocks, "buffers", 30_000, 5_000),
     synthetic(Kind::LargeBlocks, "frames", 200, 30),
+    synthetic(Kind::Memory, "spike", 400, 80),
+    synthetic(Kind::Memory, "sparse", 400, 80),
+    synthetic(Kind::Memory, "list-20", 1_000, 200),
+    synthetic(Kind::Memory, "list-3", 1_000, 200),
+    synthetic(Kind::Memory, "drift", 64, 13),
+    synthetic(Kind::Memory, "reclass", 400, 80),
+    synthetic(Kind::Memory, "rotate", 10, 2),
+    synthetic(Kind::Memory, "giveaway", 10, 2),
 ];
 
 const fn real_program(

@@ -87,7 +87,7 @@ pub fn render(options: &Options, results: &Results, environment: &[String]) -> S
 
 fn rows(options: &Options) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::TIMED {
         let workloads = options.workloads.iter();
         let of_kind = workloads.filter(|workload| workload.kind == kind);
         let before = rows.len();

@@ -99,8 +99,12 @@ fn save(
 ) -> Result<(), String> {
     let table = directory.join("results.csv");
     inputs::write(&table, &results.to_csv())?;
-    let chart = directory.join("chart.svg");
-    inputs::write(&chart, &chart::render(options, results, environment))?;
-    println!("{}\n{}", table.display(), chart.display());
+    println!("{}", table.display());
+    // The chart shows times; an older one is not overwritten by an empty one.
+    if options.timed().next().is_some() {
+        let chart = directory.join("chart.svg");
+        inputs::write(&chart, &chart::render(options, results, environment))?;
+        println!("{}", chart.display());
+    }
     Ok(())
 }

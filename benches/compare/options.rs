@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::catalogue::{ALLOCATORS, Allocator, PROFILES, WORKLOADS, Workload};
+use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, WORKLOADS, Workload};
 
 const FULL_ROUNDS: u32 = 5;
 const QUICK_ROUNDS: u32 = 3;
@@ -11,6 +11,18 @@ pub struct Options {
     pub workloads: Vec<&'static Workload>,
     pub allocators: Vec<&'static Allocator>,
     pub profiles: Vec<&'static str>,
+}
+
+impl Options {
+    /// The workloads that are compared by time.
+    pub fn timed(&self) -> impl Iterator<Item = &'static Workload> {
+        self.workloads.iter().copied().filter(|workload| Kind::TIMED.contains(&workload.kind))
+    }
+
+    /// The workloads that are compared by what they hold.
+    pub fn memory(&self) -> impl Iterator<Item = &'static Workload> {
+        self.workloads.iter().copied().filter(|workload| workload.kind == Kind::Memory)
+    }
 }
 
 pub enum Command {

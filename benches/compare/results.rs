@@ -20,6 +20,8 @@ pub struct Summary {
     pub slowest: f64,
     pub peak_rss: Option<f64>,
     pub end_rss: Option<f64>,
+    pub held: Option<f64>,
+    pub reference: Option<f64>,
 }
 
 /// A quantity of which less is better.
@@ -84,6 +86,8 @@ impl Results {
             slowest: *times.last()?,
             peak_rss: median_bytes(reports.iter().map(|report| report.peak_rss)),
             end_rss: median_bytes(reports.iter().map(|report| report.end_rss)),
+            held: median_bytes(reports.iter().map(|report| report.held)),
+            reference: median_bytes(reports.iter().map(|report| report.reference)),
         })
     }
 
@@ -120,14 +124,14 @@ impl Results {
     /// Every run, one a line.
     pub fn to_csv(&self) -> String {
         let mut csv = "round,profile,allocator,workload,elapsed_ns,operations,checksum,\
-                       peak_rss_bytes,end_rss_bytes\n"
+                       peak_rss_bytes,end_rss_bytes,held_bytes,reference_bytes\n"
             .to_owned();
         let or_empty = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
         for sample in &self.samples {
             let report = &sample.report;
             writeln!(
                 csv,
-                "{},{},{},{},{},{},{},{},{}",
+                "{},{},{},{},{},{},{},{},{},{},{}",
                 sample.round,
                 sample.profile,
                 sample.allocator,
@@ -137,6 +141,8 @@ impl Results {
                 report.checksum,
                 or_empty(report.peak_rss),
                 or_empty(report.end_rss),
+                or_empty(report.held),
+                or_empty(report.reference),
             )
             .expect("writing to a String does not fail");
         }

@@ -24,6 +24,10 @@ pub struct Report {
     pub checksum: u64,
     pub peak_rss: Option<u64>,
     pub end_rss: Option<u64>,
+    /// Only of workloads about memory: what was resident at the moment of interest, and what that is
+    /// compared to.
+    pub held: Option<u64>,
+    pub reference: Option<u64>,
 }
 
 /// A run that did not do its work.
@@ -183,6 +187,8 @@ impl FromStr for Report {
             checksum: field("checksum")?.ok_or_else(unexpected)?,
             peak_rss: field("peak_rss")?,
             end_rss: field("end_rss")?,
+            held: field("held")?,
+            reference: field("reference")?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! One table a profile, for people.
+//! A table of times and one of memory for each profile, for people.
 
 use std::fmt::Write;
 
@@ -8,9 +8,22 @@ use crate::results::{Metric, Results};
 
 const NAME_WIDTH: usize = 13;
 const CELL_WIDTH: usize = 32;
+const MEMORY_CELL_WIDTH: usize = 22;
 const MIB: f64 = (1 << 20) as f64;
 
+/// What is about time, then what is about memory; a table without workloads is left out.
 pub fn render(profile: &str, options: &Options, results: &Results) -> String {
+    let mut tables = Vec::new();
+    if options.timed().next().is_some() {
+        tables.push(times(profile, options, results));
+    }
+    if options.memory().next().is_some() {
+        tables.push(memory(profile, options, results));
+    }
+    tables.join("\n")
+}
+
+fn times(profile: &str, options: &Options, results: &Results) -> String {
     let baseline = results.baseline();
     let mut table = format!(
         "Profile {profile}. Median time in ms (rounds: {}); ±% is half the range; ratio is time / \
@@ -18,20 +31,14 @@ pub fn render(profile: &str, options: &Options, results: &Results) -> String {
         options.rounds
     );
     let mut add = |name: &str, cell: &dyn Fn(&str) -> String| {
-        let mut line = format!("{name:<NAME_WIDTH$}");
-        for allocator in &options.allocators {
-            write!(line, " |{:<CELL_WIDTH$}", cell(allocator.name))
-                .expect("writing to a String does not fail");
-        }
-        table.push_str(line.trim_end());
-        table.push('\n');
+        table.push_str(&line(options, name, CELL_WIDTH, cell));
     };
     add("", &|allocator| format!(" {allocator}"));
     add("", &|_| row("ms", "±%", "ratio", "peak", "end"));
-    for workload in &options.workloads {
+    for workload in options.timed() {
         add(workload.name, &|allocator| measured(results, profile, allocator, workload.name));
     }
-    for kind in Kind::ALL {
+    for kind in Kind::TIMED {
         if options.workloads.iter().any(|workload| workload.kind == kind) {
             add(kind.name(), &|allocator| {
                 let mean =
@@ -42,6 +49,34 @@ pub fn render(profile: &str, options: &Options, results: &Results) -> String {
     }
     table.push_str("The last lines are geometric means of the ratios.\n");
     table
+}
+
+fn memory(profile: &str, options: &Options, results: &Results) -> String {
+    let mut table = format!(
+        "Profile {profile}, {}. Medians (rounds: {}); held is the resident MiB that a workload added, \
+         read at its moment of interest; ratio is held / the reference that the workload names.\n\n",
+        Kind::Memory.name(),
+        options.rounds
+    );
+    let mut add = |name: &str, cell: &dyn Fn(&str) -> String| {
+        table.push_str(&line(options, name, MEMORY_CELL_WIDTH, cell));
+    };
+    add("", &|allocator| format!(" {allocator}"));
+    add("", &|_| memory_row("ms", "held", "ratio"));
+    for workload in options.memory() {
+        add(workload.name, &|allocator| held(results, profile, allocator, workload.name));
+    }
+    table
+}
+
+/// A line of a table: a name, and a cell for each allocator.
+fn line(options: &Options, name: &str, cell_width: usize, cell: &dyn Fn(&str) -> String) -> String {
+    let mut line = format!("{name:<NAME_WIDTH$}");
+    for allocator in &options.allocators {
+        write!(line, " |{:<cell_width$}", cell(allocator.name))
+            .expect("writing to a String does not fail");
+    }
+    format!("{}\n", line.trim_end())
 }
 
 fn measured(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
@@ -61,6 +96,22 @@ fn measured(results: &Results, profile: &str, allocator: &str, workload: &str) -
 
 fn row(time: &str, spread: &str, ratio: &str, peak: &str, end: &str) -> String {
     format!("{time:>7} {spread:>5} {ratio:>5} {peak:>6} {end:>5}")
+}
+
+fn held(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
+    let Some(summary) = results.summary(profile, allocator, workload) else {
+        return memory_row("-", "-", "-");
+    };
+    let ratio = summary.held.zip(summary.reference).map(|(held, reference)| held / reference);
+    memory_row(
+        &format!("{:.1}", summary.time * 1e3),
+        &or_dash(summary.held, mib),
+        &or_dash(ratio, two_decimals),
+    )
+}
+
+fn memory_row(time: &str, held: &str, ratio: &str) -> String {
+    format!("{time:>7} {held:>6} {ratio:>6}")
 }
 
 fn or_dash(value: Option<f64>, format: fn(f64) -> String) -> String {

@@ -8,7 +8,7 @@ use crate::results::{Metric, Results};
 
 const NAME_WIDTH: usize = 13;
 const CELL_WIDTH: usize = 32;
-const MEMORY_CELL_WIDTH: usize = 22;
+const MEMORY_CELL_WIDTH: usize = 29;
 const MIB: f64 = (1 << 20) as f64;
 
 /// What is about time, then what is about memory; a table without workloads is left out.
@@ -54,7 +54,8 @@ fn times(profile: &str, options: &Options, results: &Results) -> String {
 fn memory(profile: &str, options: &Options, results: &Results) -> String {
     let mut table = format!(
         "Profile {profile}, {}. Medians (rounds: {}); held is the resident MiB that a workload added, \
-         read at its moment of interest; ratio is held / the reference that the workload names.\n\n",
+         read at its moment of interest; ratio is held / the reference that the workload names; end \
+         is resident MiB soon after all was dropped.\n\n",
         Kind::Memory.name(),
         options.rounds
     );
@@ -62,7 +63,7 @@ fn memory(profile: &str, options: &Options, results: &Results) -> String {
         table.push_str(&line(options, name, MEMORY_CELL_WIDTH, cell));
     };
     add("", &|allocator| format!(" {allocator}"));
-    add("", &|_| memory_row("ms", "held", "ratio"));
+    add("", &|_| memory_row("ms", "held", "ratio", "end"));
     for workload in options.memory() {
         add(workload.name, &|allocator| held(results, profile, allocator, workload.name));
     }
@@ -100,18 +101,19 @@ fn row(time: &str, spread: &str, ratio: &str, peak: &str, end: &str) -> String {
 
 fn held(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
     let Some(summary) = results.summary(profile, allocator, workload) else {
-        return memory_row("-", "-", "-");
+        return memory_row("-", "-", "-", "-");
     };
     let ratio = summary.held.zip(summary.reference).map(|(held, reference)| held / reference);
     memory_row(
         &format!("{:.1}", summary.time * 1e3),
         &or_dash(summary.held, mib),
         &or_dash(ratio, two_decimals),
+        &or_dash(summary.end_rss, mib),
     )
 }
 
-fn memory_row(time: &str, held: &str, ratio: &str) -> String {
-    format!("{time:>7} {held:>6} {ratio:>6}")
+fn memory_row(time: &str, held: &str, ratio: &str, end: &str) -> String {
+    format!("{time:>7} {held:>6} {ratio:>6} {end:>6}")
 }
 
 fn or_dash(value: Option<f64>, format: fn(f64) -> String) -> String {

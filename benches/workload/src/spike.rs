@@ -1,5 +1,5 @@
-//! A spike: many blocks of random size are allocated, then freed in random order; a second of light
-//! activity follows, in which an allocator may notice that the memory is no longer wanted. Then what is
+//! A spike: many blocks of random size are allocated, then freed in random order; two seconds of light
+//! activity follow, in which an allocator may notice that the memory is no longer wanted. Then what is
 //! held is read. One unit of scale is a million bytes of blocks.
 //!
 //! - [`all_freed`]: no block of the spike is kept; the reference is the bytes of the spike.
@@ -20,7 +20,8 @@ const MEAN_SIZE: usize = (*SIZES.start() + *SIZES.end()) / 2;
 const BLOCKS_PER_KEPT: usize = 1_000;
 const PAGE_BYTES: u64 = 4096;
 
-const TICKS: usize = 100;
+/// For two seconds: some allocators give memory back only a second after it was freed.
+const TICKS: usize = 200;
 const TICK: Duration = Duration::from_millis(10);
 const BLOCKS_PER_TICK: usize = 200;
 const RING: usize = 2_000;

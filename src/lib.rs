@@ -52,6 +52,8 @@ mod sync;
 mod size_class;
 // From a layout to a class of large blocks.
 mod large_class;
+// What a heap is made of, in numbers.
+mod census;
 // Free blocks, and chains of them.
 mod block;
 // The loaded magazine of one class.
@@ -80,5 +82,6 @@ mod global;
 #[cfg(feature = "preload")]
 mod preload;
 
+pub use census::{ArenaStats, ClassStats, LargeStats, Stats, ThreadStats};
 pub use config::{Config, Pressure};
 pub use global::Obmalloc;

@@ -1,0 +1,207 @@
+//! What a heap is made of, in numbers: plain data, which the floors of the heap fill in and the floors
+//! at the top show.
+//!
+//! Every byte of every arena belongs to one of six kinds, and to one alone (CPython's identity):
+//!
+//! ```text
+//!   arenas = used + cached + free blocks + unused pools + headers + quantization
+//! ```
+//!
+//! Numbers are plain: any thread may read, change and compare its own copy.
+#![forbid(unsafe_code)]
+
+use crate::config::{ARENA_BYTES, CLASS_COUNT, POOL_BYTES};
+use crate::size_class::SizeClass;
+
+/// The blocks of one size class, of all threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Size of each block of the class, in bytes.
+    pub block_bytes: usize,
+    /// Pools that the class has, in pools of 4096 bytes.
+    pub pools: usize,
+    /// Blocks that the program uses, or that lie in the cache of another thread than the one that
+    /// asked, in blocks.
+    pub used_blocks: usize,
+    /// Blocks that lie in pools, freed or never handed out, in blocks.
+    pub free_blocks: usize,
+    /// Blocks that lie in depots or in the cache of the thread that asked, in blocks.
+    pub cached_blocks: usize,
+}
+
+impl ClassStats {
+    const fn of(class: SizeClass) -> Self {
+        Self::of_bytes(class.bytes())
+    }
+
+    const fn of_bytes(block_bytes: usize) -> Self {
+        Self { block_bytes, pools: 0, used_blocks: 0, free_blocks: 0, cached_blocks: 0 }
+    }
+
+    /// Whether there is anything to tell of the class.
+    pub(crate) const fn is_present(&self) -> bool {
+        self.pools > 0 || self.cached_blocks > 0
+    }
+
+    /// Bytes of its pools that are behind the last block of each.
+    fn quantization_bytes(&self) -> usize {
+        self.pools * POOL_BYTES.checked_rem(self.block_bytes).unwrap_or(0)
+    }
+}
+
+/// The arenas of all threads, and their pools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArenaStats {
+    /// Arenas that are mapped now, in arenas of 256 KiB.
+    pub mapped: usize,
+    /// The most that were mapped at any time, in arenas.
+    pub high_water: usize,
+    /// Arenas that were ever mapped, in arenas; one counts each time that it is.
+    pub mapped_ever: usize,
+    /// Of these, arenas that were mapped while an earlier release was not made up for, in arenas: they
+    /// had better not been released.
+    pub remapped: usize,
+    /// Arenas that were released to the operating system, in arenas.
+    pub released: usize,
+    /// Pools that no class has, in pools of 4096 bytes.
+    pub unused_pools: usize,
+    /// Of these, pools that hold no memory, since nothing was ever written to them or since they
+    /// were purged, in pools.
+    pub unused_pools_purged: usize,
+    /// Pools that were ever purged, in pools; one counts each time that it is.
+    pub pools_purged_ever: usize,
+}
+
+/// Large blocks of the sizes that are kept when they are freed, up to 32 KiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LargeStats {
+    /// Free blocks in depots and in the cache of the thread that asked, in blocks.
+    pub cached_blocks: usize,
+    /// Size of these together, in bytes.
+    pub cached_bytes: usize,
+    /// What the system allocator has given for such blocks and not got back, in bytes.
+    pub taken_bytes: usize,
+}
+
+/// The free blocks in the cache of the thread that asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThreadStats {
+    /// Small blocks, in blocks.
+    pub cached_blocks: usize,
+    /// Size of these together, in bytes.
+    pub cached_bytes: usize,
+    /// Large blocks, in blocks.
+    pub large_cached_blocks: usize,
+    /// Size of these together, in bytes.
+    pub large_cached_bytes: usize,
+}
+
+/// What the heap of the process is made of.
+///
+/// A block counts with the size of its class, not with what was asked for. Blocks in the caches of other
+/// threads count as used, since only a thread itself knows its cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The size classes, from the smallest blocks to the largest.
+    pub classes: [ClassStats; CLASS_COUNT],
+    /// The arenas.
+    pub arenas: ArenaStats,
+    /// The large blocks.
+    pub large: LargeStats,
+    /// The cache of the thread that asked.
+    pub thread: ThreadStats,
+}
+
+impl Stats {
+    /// The numbers of a heap that nobody has used.
+    pub(crate) fn new() -> Self {
+        let mut stats = Self {
+            classes: [const { ClassStats::of_bytes(0) }; CLASS_COUNT],
+            arenas: ArenaStats {
+                mapped: 0,
+                high_water: 0,
+                mapped_ever: 0,
+                remapped: 0,
+                released: 0,
+                unused_pools: 0,
+                unused_pools_purged: 0,
+                pools_purged_ever: 0,
+            },
+            large: LargeStats { cached_blocks: 0, cached_bytes: 0, taken_bytes: 0 },
+            thread: ThreadStats {
+                cached_blocks: 0,
+                cached_bytes: 0,
+                large_cached_blocks: 0,
+                large_cached_bytes: 0,
+            },
+        };
+        for (place, class) in stats.classes.iter_mut().zip(SizeClass::all()) {
+            *place = ClassStats::of(class);
+        }
+        stats
+    }
+
+    /// Bytes of all arenas that are mapped.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.arenas.mapped * ARENA_BYTES
+    }
+
+    /// Bytes of the small blocks that the program uses, or that lie in the caches of other threads.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.bytes_of(|class| class.used_blocks)
+    }
+
+    /// Bytes of the small blocks that lie in depots or in the cache of the thread that asked.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.bytes_of(|class| class.cached_blocks)
+    }
+
+    /// Bytes of the small blocks that lie in pools, freed or never handed out.
+    #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.bytes_of(|class| class.free_blocks)
+    }
+
+    /// Bytes of the pools that no class has, whether they hold memory or not.
+    #[must_use]
+    pub fn unused_pool_bytes(&self) -> usize {
+        self.arenas.unused_pools * POOL_BYTES
+    }
+
+    /// Bytes of headers: the first pool of each arena.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        self.arenas.mapped * POOL_BYTES
+    }
+
+    /// Bytes that are lost behind the last block of each pool, where the pool's 4096 bytes are no
+    /// multiple of the block's.
+    #[must_use]
+    pub fn quantization_bytes(&self) -> usize {
+        self.classes.iter().map(ClassStats::quantization_bytes).sum()
+    }
+
+    /// Whether each byte of the arenas is of exactly one kind.
+    pub(crate) fn is_balanced(&self) -> bool {
+        let blocks = self.used_bytes() + self.cached_bytes() + self.free_bytes();
+        let rest = self.unused_pool_bytes() + self.header_bytes() + self.quantization_bytes();
+        self.arena_bytes() == blocks + rest
+    }
+
+    fn bytes_of(&self, blocks: impl Fn(&ClassStats) -> usize) -> usize {
+        self.classes.iter().map(|class| blocks(class) * class.block_bytes).sum()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

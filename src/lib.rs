@@ -78,6 +78,8 @@ mod large_cache;
 mod thread;
 // The allocator that a program names.
 mod global;
+// The numbers as text.
+mod stats;
 // C's `malloc` and its kin.
 #[cfg(feature = "preload")]
 mod preload;

@@ -22,6 +22,7 @@ mod retention;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::census::{FoundPool, Surveyor};
 use crate::config::{
     ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
     POOLS_PER_LOOK_MAX,
@@ -283,9 +284,30 @@ impl<P: PageSource> Arenas<P> {
         released * ARENA_BYTES
     }
 
+    /// Shows all arenas. The locks of all classes are held by the caller, so that the header of each pool
+    /// that a class has is as the map says, and nobody's to change.
+    pub(crate) fn survey(&self, surveyor: &mut impl Surveyor) {
+        // Not by a guard: this is the one place where a thread closes a lock that holds others.
+        self.lists.lock_and_leave_closed(|lists| {
+            for arena in lists.all() {
+                surveyor.see_arena(arena.start().as_ptr().addr());
+                for (pool, is_free, is_dirty) in arena.pools() {
+                    let class = if is_free { None } else { self.map.class_at(pool.address()) };
+                    surveyor.see_pool(match class {
+                        Some(class) => FoundPool::Used { class, live_blocks: pool.live() },
+                        None => FoundPool::Unused { is_purged: !is_dirty },
+                    });
+                }
+            }
+            surveyor.see_arenas(lists.stats());
+        });
+        // SAFETY: closed above, by this thread, and no guard exists.
+        unsafe { self.lists.force_unlock() };
+    }
+
     /// Closes the lock for a `fork`.
     pub(crate) fn lock_for_fork(&self) {
-        self.lists.lock_and_leave_closed();
+        self.lists.lock_and_leave_closed(|_| {});
     }
 
     /// Opens the lock after a `fork`.

@@ -267,6 +267,16 @@ impl ThreadCache {
         }
     }
 
+    /// Free and virgin blocks of a class that the thread holds.
+    pub(crate) fn blocks(&self, class: SizeClass) -> usize {
+        let reserve = self.reserve(class);
+        let spare = cache_bin::len_in(&reserve.spare);
+        let fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        let virgin = fresh.len();
+        reserve.fresh.set(fresh);
+        self.bin(class).len() as usize + spare + virgin
+    }
+
     /// Whether the invariants of what is held of `class` are true. Walks the chains.
     fn is_valid(&self, class: SizeClass) -> bool {
         cache_bin::is_valid_in(&self.reserve(class).spare) && self.bin(class).is_valid()

@@ -109,6 +109,14 @@ impl Bin {
     }
 }
 
+/// Blocks of the magazine in `cell`.
+pub(crate) fn len_in(cell: &Cell<Magazine>) -> usize {
+    let magazine = cell.replace(Magazine::EMPTY);
+    let len = magazine.len() as usize;
+    cell.set(magazine);
+    len
+}
+
 /// Whether the magazine in `cell` has as many blocks as it says. Walks it.
 pub(crate) fn is_valid_in(cell: &Cell<Magazine>) -> bool {
     let magazine = cell.replace(Magazine::EMPTY);

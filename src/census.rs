@@ -74,6 +74,20 @@ pub struct ArenaStats {
     pub pools_purged_ever: usize,
 }
 
+impl ArenaStats {
+    /// Those of a heap without arenas.
+    pub(crate) const NONE: Self = Self {
+        mapped: 0,
+        high_water: 0,
+        mapped_ever: 0,
+        remapped: 0,
+        released: 0,
+        unused_pools: 0,
+        unused_pools_purged: 0,
+        pools_purged_ever: 0,
+    };
+}
+
 /// Large blocks of the sizes that are kept when they are freed, up to 32 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -122,16 +136,7 @@ impl Stats {
     pub(crate) fn new() -> Self {
         let mut stats = Self {
             classes: [const { ClassStats::of_bytes(0) }; CLASS_COUNT],
-            arenas: ArenaStats {
-                mapped: 0,
-                high_water: 0,
-                mapped_ever: 0,
-                remapped: 0,
-                released: 0,
-                unused_pools: 0,
-                unused_pools_purged: 0,
-                pools_purged_ever: 0,
-            },
+            arenas: ArenaStats::NONE,
             large: LargeStats { cached_blocks: 0, cached_bytes: 0, taken_bytes: 0 },
             thread: ThreadStats {
                 cached_blocks: 0,
@@ -198,6 +203,82 @@ impl Stats {
 
     fn bytes_of(&self, blocks: impl Fn(&ClassStats) -> usize) -> usize {
         self.classes.iter().map(|class| blocks(class) * class.block_bytes).sum()
+    }
+}
+
+/// A pool as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoundPool {
+    /// No class has it.
+    Unused {
+        /// Whether it holds no memory.
+        is_purged: bool,
+    },
+    /// A class has it.
+    Used {
+        class: SizeClass,
+        /// Its blocks that are in no pool.
+        live_blocks: u32,
+    },
+}
+
+/// Whoever is shown a heap. It is called with all locks of that heap held, so that it sees one moment;
+/// it must not allocate, and be quick.
+pub(crate) trait Surveyor {
+    /// The depots hold so many blocks of a class; called any number of times for one.
+    fn see_depot(&mut self, _class: SizeClass, _blocks: usize) {}
+
+    /// The pools that follow are those of the arena at this address.
+    fn see_arena(&mut self, _address: usize) {}
+
+    fn see_pool(&mut self, pool: FoundPool);
+
+    /// What has happened to the arenas; their pools are not counted in it.
+    fn see_arenas(&mut self, _arenas: ArenaStats) {}
+}
+
+impl Surveyor for Stats {
+    fn see_depot(&mut self, class: SizeClass, blocks: usize) {
+        self.add_cached(class, blocks);
+    }
+
+    fn see_pool(&mut self, pool: FoundPool) {
+        match pool {
+            FoundPool::Unused { is_purged } => {
+                self.arenas.unused_pools += 1;
+                self.arenas.unused_pools_purged += usize::from(is_purged);
+            }
+            FoundPool::Used { class, live_blocks } => {
+                let capacity = class.blocks_per_pool();
+                if let Some(stats) = self.classes.get_mut(class.index()) {
+                    stats.pools += 1;
+                    stats.used_blocks += live_blocks as usize;
+                    stats.free_blocks += (capacity - live_blocks.min(capacity)) as usize;
+                }
+            }
+        }
+    }
+
+    fn see_arenas(&mut self, arenas: ArenaStats) {
+        let (unused_pools, unused_pools_purged) =
+            (self.arenas.unused_pools, self.arenas.unused_pools_purged);
+        self.arenas = ArenaStats { unused_pools, unused_pools_purged, ..arenas };
+    }
+}
+
+impl Stats {
+    /// So many blocks that are in no pool are cached, and not used.
+    pub(crate) fn add_cached(&mut self, class: SizeClass, blocks: usize) {
+        if let Some(stats) = self.classes.get_mut(class.index()) {
+            stats.cached_blocks += blocks;
+        }
+    }
+
+    /// Once all is seen: what is in no pool and not cached is used.
+    pub(crate) fn settle(&mut self) {
+        for class in &mut self.classes {
+            class.used_blocks = class.used_blocks.saturating_sub(class.cached_blocks);
+        }
     }
 }
 

@@ -91,6 +91,11 @@ impl<const MAGAZINES: usize> Depot<MAGAZINES> {
         self.count
     }
 
+    /// Blocks that it holds.
+    pub(crate) fn blocks(&self) -> usize {
+        self.magazines.iter().take(self.count).map(|magazine| magazine.len() as usize).sum()
+    }
+
     /// Keeps a magazine, or hands it back if the depot is full.
     pub(crate) fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
         match self.magazines.get_mut(self.count) {

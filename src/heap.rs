@@ -8,7 +8,8 @@
 //!
 //! Protocol. No function holds two locks at once, so there is no order to keep and no deadlock: a
 //! pool on its way between a class and an arena belongs to the thread that moves it. Whatever a
-//! thread takes from the heap is its own until it gives it back. Only `fork` takes all locks.
+//! thread takes from the heap is its own until it gives it back. Only `fork` and `survey` take all locks,
+//! in the same order.
 //!
 //! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
 //! free chain of its pool.
@@ -20,6 +21,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::block::{Block, Chain, Magazine};
+use crate::census::Surveyor;
 use crate::config::{
     CLASS_COUNT, DEPOT_BYTES_MAX, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
     REFILL_POOLS_MAX, SHARD_COUNT,
@@ -408,10 +410,27 @@ impl<P: PageSource> Heap<P> {
     /// that a `fork` finds no protected value half changed. The others' are never used: to close them
     /// would cost a process pages.
     pub(crate) fn lock_for_fork(&self, shards: usize) {
-        for class in self.shards.iter().take(shards).flatten() {
-            class.lock_and_leave_closed();
-        }
+        self.lock_classes(shards, |_, _| {});
         self.arenas.lock_for_fork();
+    }
+
+    fn lock_classes(&self, shards: usize, mut look: impl FnMut(SizeClass, &ClassHeap)) {
+        for shard in self.shards.iter().take(shards) {
+            for (heap, class) in shard.iter().zip(SizeClass::all()) {
+                heap.lock_and_leave_closed(|heap| look(class, heap));
+            }
+        }
+    }
+
+    /// Shows the first `shards` shards, those that threads may join, and all arenas, as they are at one
+    /// moment. Threads that exchange blocks with the heap wait meanwhile, as for a `fork`.
+    pub(crate) fn survey(&self, shards: usize, surveyor: &mut impl Surveyor) {
+        self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));
+        self.arenas.survey(surveyor);
+        for class in self.shards.iter().take(shards).flatten() {
+            // SAFETY: closed above, by this thread, and no guard is left.
+            unsafe { class.force_unlock() };
+        }
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.

@@ -111,10 +111,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Bytes that the depots may hold.
     fn depot_bytes_max(&self) -> usize {
-        let taken = self.taken_bytes.load(Ordering::Relaxed);
-        // What wrapped is a small number below zero.
-        let taken = if taken > isize::MAX as usize { 0 } else { taken };
-        LARGE_DEPOT_BYTES_MIN.max(taken / LARGE_TAKEN_PER_DEPOT_BYTE)
+        LARGE_DEPOT_BYTES_MIN.max(self.taken_bytes() / LARGE_TAKEN_PER_DEPOT_BYTE)
     }
 
     /// A magazine of free blocks that other threads, or this one, have left.
@@ -202,9 +199,24 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         bytes
     }
 
+    /// Blocks in the depots, and bytes of them.
+    pub(crate) fn cached(&self) -> (usize, usize) {
+        LargeClass::all().fold((0, 0), |(all_blocks, bytes), class| {
+            let blocks = self.depot(class).lock().0.blocks();
+            (all_blocks + blocks, bytes + blocks * class.bytes())
+        })
+    }
+
+    /// Bytes of blocks that the system allocator has given and not got back, as far as threads have told.
+    pub(crate) fn taken_bytes(&self) -> usize {
+        let taken = self.taken_bytes.load(Ordering::Relaxed);
+        // What wrapped is a small number below zero.
+        if taken > isize::MAX as usize { 0 } else { taken }
+    }
+
     /// Closes all locks, so that a `fork` finds no depot half changed.
     pub(crate) fn lock_for_fork(&self) {
-        self.depots.iter().for_each(Lock::lock_and_leave_closed);
+        self.depots.iter().for_each(|depot| depot.lock_and_leave_closed(|_| {}));
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.

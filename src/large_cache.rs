@@ -280,16 +280,21 @@ impl LargeCache {
         self.flush(heap);
     }
 
+    /// Free blocks that the thread holds, and bytes of them.
+    pub(crate) fn cached(&self) -> (usize, usize) {
+        LargeClass::all().fold((0, 0), |(all_blocks, bytes), class| {
+            let blocks = self.bin(class).len() as usize + cache_bin::len_in(self.spare(class));
+            (all_blocks + blocks, bytes + blocks * class.bytes())
+        })
+    }
+
     /// Whether the invariants hold. Walks the chains.
     fn is_valid(&self) -> bool {
         let granted = LargeClass::all()
             .map(|class| Self::bytes_granted(class, self.bin(class).capacity()))
             .sum::<usize>();
         let are_short = |class: LargeClass| {
-            let spare = self.spare(class).replace(Magazine::EMPTY);
-            let len = spare.len();
-            self.spare(class).set(spare);
-            len as i32 <= self.bin(class).capacity()
+            cache_bin::len_in(self.spare(class)) as i32 <= self.bin(class).capacity()
         };
         granted == self.granted_bytes.get()
             && granted <= self.bytes_max.get()

@@ -2,7 +2,7 @@
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
 //! [`ThreadExit`], [`at_fork`], [`at_exit`], [`spawn`], [`sleep`], [`cores`], [`yield_now`],
-//! [`for_each_variable`], [`write_error`] and [`abort`]. `unix` serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
+//! [`for_each_variable`], [`write_error`], [`write_error_bytes`] and [`abort`]. `unix` serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
 //! passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned` where nothing is.
 
 use core::ptr::NonNull;
@@ -76,7 +76,7 @@ pub(crate) mod testing;
 
 pub(crate) use system::{
     HAS_ARENAS, SystemPages, ThreadExit, at_exit, at_fork, cores, for_each_variable, sleep, spawn,
-    write_error, yield_now,
+    write_error, write_error_bytes, yield_now,
 };
 #[cfg(not(feature = "preload"))]
 pub(crate) use system_allocator::trim_system_allocator;

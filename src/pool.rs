@@ -312,6 +312,11 @@ impl FreshRange {
         self.zeroed
     }
 
+    /// Blocks that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.left as usize
+    }
+
     /// The pool that it belongs to.
     pub(crate) fn pool(&self) -> Option<Pool> {
         // SAFETY: the range lies in a mapped arena, and its pointer comes from that mapping.

@@ -13,6 +13,7 @@ mod memory;
 mod of_process;
 #[cfg(not(feature = "preload"))]
 mod plain;
+mod survey;
 
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -36,6 +37,7 @@ use lifetime::{flush_at_exit, prepare};
 pub(crate) use memory::release;
 pub(crate) use memory::trim;
 use memory::{follow_news, or_after_hook};
+pub(crate) use survey::{stats, survey};
 
 #[cfg(feature = "preload")]
 use of_process as own;

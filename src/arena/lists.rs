@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use super::news::Told;
 use super::retention::Retention;
+use crate::census::ArenaStats;
 use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
     CLAIMS_MAX, HEADER_BYTES, HUGE_PAGE_BYTES, POOL_BYTES, POOLS_PER_ARENA,
@@ -81,6 +82,17 @@ impl Arena {
         self.header().next.get()
     }
 
+    /// All of its pools, and whether each is free and whether it has been given to a class since it was
+    /// mapped or purged.
+    pub(super) fn pools(self) -> impl Iterator<Item = (Pool, bool, bool)> {
+        let (free, dirty) = (self.header().free.get(), self.header().dirty.get());
+        (1..POOLS_PER_ARENA).map(move |index| {
+            // SAFETY: the arena is mapped, and the index in range.
+            let pool = unsafe { Pool::at(self.0.cast(), index) };
+            (pool, free >> index & 1 == 1, dirty >> index & 1 == 1)
+        })
+    }
+
     /// Takes a free pool, rather one whose memory is resident, and says if it reads as zero.
     fn take_pool(self) -> Option<(Pool, bool)> {
         let header = self.header();
@@ -139,17 +151,6 @@ impl Claim {
     }
 }
 
-/// What has happened to arenas since the first, in numbers.
-#[derive(Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) mapped_ever: usize,
-    pub(super) mapped_most: usize,
-    /// Of those ever mapped, so many took the place of one released before.
-    pub(super) remapped: usize,
-    pub(super) released: usize,
-    pub(super) pools_purged: usize,
-}
-
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
 /// Invariants: `lists[n]` holds the arenas with `n` free pools; bit `n` of `nonempty` is set if and
@@ -166,7 +167,8 @@ pub(super) struct ArenaLists {
     pub(super) retention: Retention,
     /// So many were mapped when the heap last said that it has grown, or fewer since.
     grown_to: usize,
-    pub(super) counts: Counts,
+    /// What has happened since the first arena.
+    pub(super) counts: ArenaStats,
     pub(super) bounds: ArenaBounds,
     /// Arenas that threads are about to map.
     mapping: usize,
@@ -187,13 +189,7 @@ impl ArenaLists {
         idle: 0,
         retention: Retention::FIRST,
         grown_to: 0,
-        counts: Counts {
-            mapped_ever: 0,
-            mapped_most: 0,
-            remapped: 0,
-            released: 0,
-            pools_purged: 0,
-        },
+        counts: ArenaStats::NONE,
         bounds: ArenaBounds::NONE,
         mapping: 0,
         is_pressed: false,
@@ -230,7 +226,7 @@ impl ArenaLists {
         self.insert_mapped(arena);
         let counts = &mut self.counts;
         counts.mapped_ever += 1;
-        counts.mapped_most = counts.mapped_most.max(self.mapped);
+        counts.high_water = counts.high_water.max(self.mapped);
         counts.remapped += usize::from(counts.remapped < counts.released);
         let step = ARENAS_PER_GROWTH_MIN.max(self.grown_to / ARENAS_PER_GROWN_ARENA);
         if self.mapped >= self.grown_to + step {
@@ -242,6 +238,11 @@ impl ArenaLists {
             self.told.is_pressed = true;
             self.is_pressed = true;
         }
+    }
+
+    /// What has happened since the first arena, and how many are mapped.
+    pub(super) fn stats(&self) -> ArenaStats {
+        ArenaStats { mapped: self.mapped, ..self.counts.clone() }
     }
 
     /// What is to be acted upon since the last call.
@@ -452,7 +453,7 @@ impl ArenaLists {
         let idle = claim.idle.count_ones() as usize;
         if is_purged {
             header.dirty.set(header.dirty.get() & !claim.pools);
-            self.counts.pools_purged += idle;
+            self.counts.pools_purged_ever += idle;
             self.retention.pools_went(idle);
         } else {
             self.idle += idle;

@@ -4,6 +4,7 @@
 use core::alloc::GlobalAlloc;
 
 use super::Obmalloc;
+use crate::census::Stats;
 use crate::thread;
 
 impl<L: GlobalAlloc + 'static> Obmalloc<L> {
@@ -66,6 +67,35 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     #[must_use]
     pub fn owns(&self, ptr: *const u8) -> bool {
         thread::place_at(ptr.addr()).is_some()
+    }
+
+    /// The numbers of the heap at one moment: what each size class has, what has become of the arenas, what
+    /// is cached. All of them count since the start of the process, for all threads and all allocators of
+    /// this type; [`Stats`] says what of it is the calling thread's.
+    ///
+    /// Release builds have them, too: they are read from the headers of the pools. The time is about 5 ms
+    /// for each GiB of heap, in which threads that exchange blocks with the heap wait; what their caches
+    /// serve goes on. Nothing is allocated. Any thread may call it at any time, not in signal handlers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use obmalloc::Obmalloc;
+    ///
+    /// #[global_allocator]
+    /// static GLOBAL: Obmalloc = Obmalloc::new();
+    ///
+    /// let boxes: Vec<Box<[u64; 5]>> = (0..1000).map(|_| Box::default()).collect();
+    /// let stats = GLOBAL.stats();
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(stats.classes[4].used_blocks >= 1000);
+    /// # }
+    /// println!("{stats}");
+    /// # drop(boxes);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        thread::stats()
     }
 
     /// Gives back all memory that is free, and returns the bytes: what this thread has cached, the

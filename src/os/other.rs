@@ -108,6 +108,9 @@ pub(crate) fn for_each_variable(_prefix: &[u8], _look: impl FnMut(&[u8], &[u8]))
 /// Nothing: there is no way to write without the standard library's own buffers.
 pub(crate) fn write_error(_parts: &[&[u8]]) {}
 
+/// Nothing, as above.
+pub(crate) fn write_error_bytes(_bytes: &[u8]) {}
+
 pub(super) fn abort() -> ! {
     std::process::abort()
 }

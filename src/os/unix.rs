@@ -412,8 +412,13 @@ pub(crate) fn write_error(parts: &[&[u8]]) {
     if used == LINE_BYTES - 1 {
         used = LINE_BYTES;
     }
-    // SAFETY: `used` bytes of `line` are valid for reads.
-    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), used) };
+    write_error_bytes(&line[..used]);
+}
+
+/// Writes to stderr, as far as that takes it at once. Allocates nothing.
+pub(crate) fn write_error_bytes(bytes: &[u8]) {
+    // SAFETY: all of `bytes` is valid for reads.
+    unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 pub(super) fn abort() -> ! {

@@ -44,9 +44,14 @@ impl<T> Lock<T> {
         Guard { closed: Some(self.close()), lock: self }
     }
 
-    /// Waits for the lock and leaves it closed, until [`Lock::force_unlock`] opens it.
-    pub(crate) fn lock_and_leave_closed(&self) {
-        self.left_closed.set(Some(self.close()));
+    /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
+    /// opens it.
+    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
+        let closed = self.close();
+        self.touch();
+        // SAFETY: the mutex is closed, and stays so.
+        look(unsafe { &*self.value.get() });
+        self.left_closed.set(Some(closed));
     }
 
     /// Opens the lock that this thread, or in a forked child its image, left closed.

@@ -34,9 +34,12 @@ impl<T> Lock<T> {
         self.0.lock()
     }
 
-    /// Waits for the lock and leaves it closed, until [`Lock::force_unlock`] opens it.
-    pub(crate) fn lock_and_leave_closed(&self) {
-        core::mem::forget(self.0.lock());
+    /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
+    /// opens it.
+    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
+        let guard = self.0.lock();
+        look(&guard);
+        core::mem::forget(guard);
     }
 
     /// Opens the lock that this thread, or in a forked child its image, left closed.

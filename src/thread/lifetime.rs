@@ -4,6 +4,7 @@ use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
 use super::own::{caches_are_flushed, with_caches, with_caches_if_any};
+use super::survey::print_stats;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
 use crate::config::{Config, VARIABLE_PREFIX};
@@ -62,6 +63,9 @@ pub(crate) fn config(chosen: &Config) -> Config {
     if config.system_tuning() {
         os::tune_system_allocator();
     }
+    if config.stats_at_exit() {
+        os::at_exit(print_stats);
+    }
     config
 }
 
@@ -85,7 +89,7 @@ pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
 }
 
 unsafe extern "C" fn lock_for_fork() {
-    CONFIG.lock_and_leave_closed();
+    CONFIG.lock_and_leave_closed(|_| {});
     HEAP.lock_for_fork(cores());
     LARGE_HEAP.lock_for_fork();
 }

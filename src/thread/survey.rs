@@ -1,0 +1,54 @@
+//! What the heaps are made of, as the calling thread sees it.
+
+use core::fmt::{self, Write};
+
+use super::lifetime::cores;
+use super::own::with_caches;
+use super::{HEAP, LARGE_HEAP};
+use crate::census::{Stats, Surveyor};
+use crate::os;
+use crate::size_class::SizeClass;
+
+/// Shows the heap to `surveyor`, with all of its locks held.
+pub(crate) fn survey(surveyor: &mut impl Surveyor) {
+    HEAP.survey(cores(), surveyor);
+}
+
+/// The numbers of the heaps, and of the calling thread's caches.
+pub(crate) fn stats() -> Stats {
+    let mut stats = Stats::new();
+    survey(&mut stats);
+    with_caches(|caches| {
+        for class in SizeClass::all() {
+            let blocks = caches.small.blocks(class);
+            stats.add_cached(class, blocks);
+            stats.thread.cached_blocks += blocks;
+            stats.thread.cached_bytes += blocks * class.bytes();
+        }
+        let (blocks, bytes) = caches.large.cached();
+        stats.thread.large_cached_blocks = blocks;
+        stats.thread.large_cached_bytes = bytes;
+    });
+    let (blocks, bytes) = LARGE_HEAP.cached();
+    stats.large.cached_blocks = blocks + stats.thread.large_cached_blocks;
+    stats.large.cached_bytes = bytes + stats.thread.large_cached_bytes;
+    stats.large.taken_bytes = LARGE_HEAP.taken_bytes();
+    stats.settle();
+    stats
+}
+
+/// Standard error, without the standard library's buffers and locks.
+struct StandardError;
+
+impl Write for StandardError {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        os::write_error_bytes(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Prints the numbers as they are when the process exits.
+pub(super) extern "C" fn print_stats() {
+    // What cannot be printed is of no use to anybody.
+    let _ = write!(StandardError, "{}", stats());
+}

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::block::Block;
+use crate::census::Stats;
 use crate::config::ARENA_BYTES;
 use crate::os::testing::TestPages;
 use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
@@ -438,6 +439,30 @@ fn idle_pools_are_purged_while_others_want_them() {
         ];
         model.give_back(class, kept);
         threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
+fn a_survey_finds_each_byte_once_whatever_others_do() {
+    explore("survey", || {
+        let (model, class) = (Model::new(), one_class());
+        let [kept, returned] = [8, 3].map(|most| model.refill(class, most));
+        let other_thread = spawn({
+            let model = model.clone();
+            move || {
+                model.give_back(class, returned);
+                let blocks = model.refill(other_class(), 8);
+                model.flush(other_class(), blocks);
+                model.heap.release_free();
+            }
+        });
+        let mut stats = Stats::new();
+        model.heap.survey(SHARD_COUNT, &mut stats);
+        stats.settle();
+        assert!(stats.is_balanced(), "{stats:?}");
+        model.give_back(class, kept);
+        join(other_thread);
         model.assert_all_is_back();
     });
 }

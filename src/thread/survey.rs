@@ -6,7 +6,7 @@ use super::lifetime::cores;
 use super::own::with_caches;
 use super::{HEAP, LARGE_HEAP};
 use crate::census::{Stats, Surveyor};
-use crate::os;
+use crate::os::{self, debug_check};
 use crate::size_class::SizeClass;
 
 /// Shows the heap to `surveyor`, with all of its locks held.
@@ -34,6 +34,7 @@ pub(crate) fn stats() -> Stats {
     stats.large.cached_bytes = bytes + stats.thread.large_cached_bytes;
     stats.large.taken_bytes = LARGE_HEAP.taken_bytes();
     stats.settle();
+    debug_check!(stats.is_balanced(), "arenas and their parts differ", stats.arena_bytes());
     stats
 }
 

@@ -37,7 +37,9 @@ impl Block {
         // SAFETY: both bytes lie in the block, which is this thread's.
         unsafe { start.write(1) };
         // SAFETY: as above.
-        unsafe { start.add(size - 1).write(1) };
+        let last = unsafe { start.add(size - 1) };
+        // SAFETY: as above.
+        unsafe { last.write(1) };
         Self { start, size: u16::try_from(size).expect("a small block") }
     }
 }

@@ -52,6 +52,48 @@ fn tuning_is_on_or_off() {
 }
 
 #[test]
+fn all_that_a_static_may_say_an_environment_may_say() {
+    let milliseconds = Duration::from_millis;
+    let default = Config::DEFAULT;
+    let cases = [
+        ("LIMIT", "1G", default.with_limit(1 << 30)),
+        ("LIMIT", "0", default.with_limit(0)),
+        ("BACKGROUND_PURGE", "500", default.with_background_purge(milliseconds(500))),
+        ("BACKGROUND_PURGE", "0", default),
+        ("HUGE_PAGES", "64M", default.with_huge_pages(64 << 20)),
+        ("STATS", "1", default.with_stats_at_exit(true)),
+        ("STATS", "0", default),
+    ];
+    for (name, value, expected) in cases {
+        assert_eq!(with(name, value), Ok(expected), "{name}={value}");
+    }
+    for (name, value) in [
+        ("LIMIT", "1g"),
+        ("BACKGROUND_PURGE", "1s"),
+        ("BACKGROUND_PURGE", "1K"),
+        ("BACKGROUND_PURGE", "4294967296"),
+        ("BACKGROUND_PURGE", ""),
+        ("HUGE_PAGES", "yes"),
+        ("STATS", "yes"),
+    ] {
+        assert!(with(name, value).is_err(), "{name}={value}");
+    }
+}
+
+#[test]
+fn bounds_are_whole_arenas() {
+    assert_eq!(Config::DEFAULT.arena_bounds(), ArenaBounds::NONE);
+    let hook = PressureHook { soft_limit: ARENA_BYTES, call: |_| {} };
+    let config = Config::DEFAULT
+        .with_limit(3 * ARENA_BYTES - 1)
+        .with_pressure(hook)
+        .with_huge_pages(0)
+        .with_background_purge(Duration::from_nanos(1));
+    let bounds = ArenaBounds { most: Some(2), soft: Some(1), huge_from: Some(0), is_watched: true };
+    assert_eq!(config.arena_bounds(), bounds);
+}
+
+#[test]
 fn unknown_names_are_refused() {
     for name in ["", "CACHE", "CACHE_BYTES ", "cache_bytes", "CACHE_BYTES2"] {
         assert!(with(name, "1").is_err(), "{name:?}");

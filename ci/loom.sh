@@ -111,7 +111,7 @@ mistake 'a depot keeps the magazine that it gives' src/depot.rs \
 mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
     's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
 mistake 'a new arena is linked twice' src/arena.rs \
-    's/\(let has_grown = lists.insert_new(arena);\n\)/\1lists.insert_mapped(arena);\n/'
+    's/            lists.insert_new(\([^;]*\));\n/lists.insert_new(\1);\nlists.insert_mapped(\1);\n/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
     's/\(            if unsafe { self.pages.purge(start, ARENA_BYTES).*\)\(            self.lists.lock().insert_mapped(arena);\n\)/\2\1/'
 mistake 'pools are purged that nobody has claimed' src/arena/lists.rs \
@@ -140,7 +140,7 @@ mistake 'large blocks that leave stay counted' src/large.rs \
 mistake 'large blocks are given back and stay in their depot' src/large.rs \
     's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.depot(class).lock().0.push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
 mistake 'a fork leaves the depots of large blocks open' src/large.rs \
-    's/self.depots.iter().for_each(Lock::lock_and_leave_closed);/self.depots[1..].iter().for_each(Lock::lock_and_leave_closed);/'
+    's/self.depots.iter().for_each(|depot| depot.lock/self.depots[1..].iter().for_each(|depot| depot.lock/'
 
 rm -rf "$copy"
 echo "loom: $seen mistakes found, $missed missed"

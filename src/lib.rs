@@ -80,6 +80,8 @@ mod thread;
 mod global;
 // The numbers as text.
 mod stats;
+// The heap as a picture.
+mod heap_map;
 // C's `malloc` and its kin.
 #[cfg(feature = "preload")]
 mod preload;

@@ -237,6 +237,38 @@ pub(crate) trait Surveyor {
     fn see_arenas(&mut self, _arenas: ArenaStats) {}
 }
 
+/// Two who are shown the same.
+pub(crate) struct Both<'a, S>(pub(crate) &'a mut Stats, pub(crate) &'a mut S);
+
+impl<S: Surveyor> Surveyor for Both<'_, S> {
+    fn see_depot(&mut self, class: SizeClass, blocks: usize) {
+        self.0.see_depot(class, blocks);
+        self.1.see_depot(class, blocks);
+    }
+
+    fn see_arena(&mut self, address: usize) {
+        self.0.see_arena(address);
+        self.1.see_arena(address);
+    }
+
+    fn see_pool(&mut self, pool: FoundPool) {
+        self.0.see_pool(pool);
+        self.1.see_pool(pool);
+    }
+
+    fn see_arenas(&mut self, arenas: ArenaStats) {
+        self.0.see_arenas(arenas.clone());
+        self.1.see_arenas(arenas);
+    }
+}
+
+/// Who wants to see nothing more.
+pub(crate) struct Nobody;
+
+impl Surveyor for Nobody {
+    fn see_pool(&mut self, _pool: FoundPool) {}
+}
+
 impl Surveyor for Stats {
     fn see_depot(&mut self, class: SizeClass, blocks: usize) {
         self.add_cached(class, blocks);

@@ -20,6 +20,7 @@ use crate::config::{BLOCK_POOLS_PER_ARENA, CLASS_COUNT};
 use crate::os::debug_check;
 
 mod colours;
+mod drawing;
 mod fold;
 mod head;
 mod sheet;

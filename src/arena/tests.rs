@@ -303,7 +303,7 @@ fn a_large_heap_is_mapped_by_huge_pages_within_its_bound() {
     let arenas = Arenas::new(&pages);
     let most = Some(2 + PER_PAGE + 1);
     arenas.keep_to(ArenaBounds { huge_from: Some(2), most, ..ArenaBounds::NONE });
-    let mut mapped_after = |pools: usize| {
+    let mapped_after = |pools: usize| {
         let pools = take(&arenas, pools);
         (pools, counts(&arenas).0)
     };

@@ -5,19 +5,19 @@ use core::fmt::{self, Write};
 use super::lifetime::cores;
 use super::own::with_caches;
 use super::{HEAP, LARGE_HEAP};
-use crate::census::{Stats, Surveyor};
+use crate::census::{Both, Nobody, Stats, Surveyor};
 use crate::os::{self, debug_check};
 use crate::size_class::SizeClass;
 
-/// Shows the heap to `surveyor`, with all of its locks held.
-pub(crate) fn survey(surveyor: &mut impl Surveyor) {
-    HEAP.survey(cores(), surveyor);
-}
-
 /// The numbers of the heaps, and of the calling thread's caches.
 pub(crate) fn stats() -> Stats {
+    survey(&mut Nobody)
+}
+
+/// Shows the heap to `surveyor`, with all of its locks held, and returns the numbers of the same moment.
+pub(crate) fn survey(surveyor: &mut impl Surveyor) -> Stats {
     let mut stats = Stats::new();
-    survey(&mut stats);
+    HEAP.survey(cores(), &mut Both(&mut stats, surveyor));
     with_caches(|caches| {
         for class in SizeClass::all() {
             let blocks = caches.small.blocks(class);

@@ -73,7 +73,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// is cached. All of them count since the start of the process, for all threads and all allocators of
     /// this type; [`Stats`] says what of it is the calling thread's.
     ///
-    /// Release builds have them, too: they are read from the headers of the pools. The time is about 5 ms
+    /// Release builds have them, too: they are read from the headers of the pools. The time is about 2 ms
     /// for each GiB of heap, in which threads that exchange blocks with the heap wait; what their caches
     /// serve goes on. Nothing is allocated. Any thread may call it at any time, not in signal handlers.
     ///

@@ -39,7 +39,7 @@ copy_sources() {
     rm -rf "$copy"
     mkdir -p "$copy"
     cp -r Cargo.toml Cargo.lock src benches ci README.md "$copy"
-    for file in src/pool.rs src/arena/lists.rs; do
+    for file in src/pool.rs src/arena/header.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
     replace src/pool_map.rs 's/use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};/use core::sync::atomic::{AtomicPtr, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'

@@ -15,6 +15,7 @@
 //! Any thread may call it; the lists have a lock of their own, and the operating system is called
 //! outside of it.
 
+mod header;
 mod lists;
 mod news;
 mod retention;
@@ -31,7 +32,8 @@ use crate::os::{PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
 use crate::sync::Lock;
-use lists::{Arena, ArenaLists};
+use header::Arena;
+use lists::ArenaLists;
 pub(crate) use news::News;
 
 /// Debug builds check all lists after a change, unless that would make a large heap crawl.
@@ -82,8 +84,13 @@ impl<P: PageSource> Arenas<P> {
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
     /// be mapped.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
-        let reserved = self.lists.lock().begin_mapping()?;
+        let (reserved, populate) = self.lists.lock().begin_mapping()?;
         let mapped = self.map_arenas(reserved);
+        // A huge page is populated by its first touch.
+        let is_populated = mapped.is_some_and(|(start, count)| {
+            // SAFETY: a mapped arena.
+            populate && count == 1 && unsafe { self.pages.populate(start) }
+        });
         let now = self.now();
         let mut lists = self.lists.lock();
         lists.end_mapping(reserved);
@@ -92,7 +99,7 @@ impl<P: PageSource> Arenas<P> {
             // SAFETY: so many arenas were mapped, one after the other.
             let start = unsafe { start.add(number * ARENA_BYTES) };
             // SAFETY: just mapped, and nothing else refers to it.
-            lists.insert_new(unsafe { Arena::new(start) });
+            lists.insert_new(unsafe { Arena::new(start, is_populated) });
         }
         let taken = lists.take_pool(now);
         let told = lists.take_told();
@@ -274,7 +281,7 @@ impl<P: PageSource> Arenas<P> {
             // so is what is known to be dirty.
             if unsafe { self.pages.purge(start, ARENA_BYTES) } {
                 // SAFETY: as above, and it reads as zero.
-                unsafe { Arena::new(start) };
+                unsafe { Arena::new(start, false) };
             }
             self.lists.lock().insert_mapped(arena);
         }
@@ -291,11 +298,11 @@ impl<P: PageSource> Arenas<P> {
         self.lists.lock_and_leave_closed(|lists| {
             for arena in lists.all() {
                 surveyor.see_arena(arena.start().as_ptr().addr());
-                for (pool, is_free, is_dirty) in arena.pools() {
+                for (pool, is_free, is_resident) in arena.pools() {
                     let class = if is_free { None } else { self.map.class_at(pool.address()) };
                     surveyor.see_pool(match class {
                         Some(class) => FoundPool::Used { class, live_blocks: pool.live() },
-                        None => FoundPool::Unused { is_purged: !is_dirty },
+                        None => FoundPool::Unused { is_purged: !is_resident },
                     });
                 }
             }

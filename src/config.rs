@@ -100,6 +100,10 @@ pub const POOLS_PER_LOOK_MAX: usize = 64 * 64;
 /// Arenas whose idle pools are claimed at most while the lock is held once.
 pub const CLAIMS_MAX: usize = 16;
 
+/// From so many mapped arenas on a new one is populated at once, since page after page would be touched in
+/// a moment, at about twice the cost: 8 MiB, of which what is not touched after all is a small part.
+pub const POPULATED_FROM_ARENAS: usize = 32;
+
 /// Arenas that a heap has grown by, at least, when it says that it has grown: 16 MiB.
 pub const ARENAS_PER_GROWTH_MIN: usize = 64;
 

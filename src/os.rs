@@ -92,6 +92,13 @@ pub(crate) trait PageSource {
     /// one page: as many arenas as it holds, each to be released alone.
     fn map_huge(&self) -> Option<NonNull<u8>>;
 
+    /// Makes all pages of a mapped arena resident, as if each was written to; on `false` some may be.
+    ///
+    /// # Safety
+    ///
+    /// - `arena` came from [`PageSource::map`] of this source and was not released since.
+    unsafe fn populate(&self, arena: NonNull<u8>) -> bool;
+
     /// Gives a mapped arena back, address space included. On `false` it is still mapped.
     ///
     /// # Safety

@@ -1,155 +1,15 @@
 //! Arenas in lists by how full they are, behind one lock.
 
-use core::cell::Cell;
-use core::ptr::NonNull;
-
+use super::header::{ALL_POOLS, Arena, Claim};
 use super::news::Told;
 use super::retention::Retention;
 use crate::census::ArenaStats;
 use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
-    CLAIMS_MAX, HEADER_BYTES, HUGE_PAGE_BYTES, POOL_BYTES, POOLS_PER_ARENA,
+    CLAIMS_MAX, HUGE_PAGE_BYTES, POOLS_PER_ARENA, POPULATED_FROM_ARENAS,
 };
 use crate::os::abort_corrupt;
 use crate::pool::Pool;
-
-/// Every pool but that of the headers.
-const ALL_POOLS: u64 = !1;
-
-/// What is known of an arena; the first of its 64 headers.
-#[repr(C, align(64))]
-struct Header {
-    /// A bit for each free pool.
-    free: Cell<u64>,
-    /// A bit for each pool that has been given to a class since it was mapped or purged; the others
-    /// read as zero.
-    dirty: Cell<u64>,
-    next: Cell<Option<Arena>>,
-    previous: Cell<Option<Arena>>,
-    /// The arena that was mapped before this one, and after it, of those that are mapped.
-    older: Cell<Option<Arena>>,
-    newer: Cell<Option<Arena>>,
-    /// When its first pool was taken, in milliseconds.
-    used_since: Cell<usize>,
-}
-
-const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
-
-/// An arena, by its start. Valid as long as it is mapped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Arena(NonNull<Header>);
-
-// SAFETY: the header behind the pointer is reached only through `ArenaLists` under its lock, or by
-// the one thread that holds an arena while it is in no list.
-unsafe impl Send for Arena {}
-
-impl Arena {
-    /// An arena whose memory is all zeros.
-    ///
-    /// # Safety
-    ///
-    /// - `start` is that of a mapped arena, valid for all of it, that nobody else refers to.
-    pub(super) unsafe fn new(start: NonNull<u8>) -> Self {
-        let arena = Self(start.cast());
-        arena.header().free.set(ALL_POOLS);
-        arena
-    }
-
-    pub(super) fn start(self) -> NonNull<u8> {
-        self.0.cast()
-    }
-
-    fn header(&self) -> &Header {
-        // SAFETY: the arena is mapped, and zeroed memory is a valid header.
-        unsafe { self.0.as_ref() }
-    }
-
-    fn free_pools(self) -> usize {
-        self.header().free.get().count_ones() as usize
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.header().free.get() == ALL_POOLS
-    }
-
-    /// Free pools whose memory is resident.
-    fn idle_pools(self) -> usize {
-        (self.header().free.get() & self.header().dirty.get()).count_ones() as usize
-    }
-
-    /// The arena behind this one in a chain of those that are in no list.
-    pub(super) fn next(self) -> Option<Self> {
-        self.header().next.get()
-    }
-
-    /// All of its pools, and whether each is free and whether it has been given to a class since it was
-    /// mapped or purged.
-    pub(super) fn pools(self) -> impl Iterator<Item = (Pool, bool, bool)> {
-        let (free, dirty) = (self.header().free.get(), self.header().dirty.get());
-        (1..POOLS_PER_ARENA).map(move |index| {
-            // SAFETY: the arena is mapped, and the index in range.
-            let pool = unsafe { Pool::at(self.0.cast(), index) };
-            (pool, free >> index & 1 == 1, dirty >> index & 1 == 1)
-        })
-    }
-
-    /// Takes a free pool, rather one whose memory is resident, and says if it reads as zero.
-    fn take_pool(self) -> Option<(Pool, bool)> {
-        let header = self.header();
-        let resident = header.free.get() & header.dirty.get();
-        let from = if resident == 0 { header.free.get() } else { resident };
-        if from == 0 {
-            return None;
-        }
-        let bit = from & from.wrapping_neg();
-        let zeroed = header.dirty.get() & bit == 0;
-        header.free.set(header.free.get() & !bit);
-        header.dirty.set(header.dirty.get() | bit);
-        // SAFETY: the arena is mapped, and only bits from 1 to 63 are ever set.
-        Some((unsafe { Pool::at(self.0.cast(), bit.trailing_zeros() as usize) }, zeroed))
-    }
-
-    /// The free pools of this arena that lie in pages all of whose pools are free; a page has
-    /// `page_pools` of them, a power of two.
-    fn free_pages(self, page_pools: usize) -> u64 {
-        let free = self.header().free.get();
-        if page_pools <= 1 {
-            return free;
-        }
-        let page = u64::MAX >> (POOLS_PER_ARENA - page_pools.min(POOLS_PER_ARENA));
-        let pages = (0..POOLS_PER_ARENA).step_by(page_pools).map(|first| page << first);
-        pages.filter(|page| free & page == *page).sum()
-    }
-}
-
-/// Free pools of one arena, held by a thread that purges them.
-pub(super) struct Claim {
-    arena: Arena,
-    pools: u64,
-    /// Those of them whose memory is resident. A copy: the arena's header is not the claim's.
-    idle: u64,
-}
-
-impl Claim {
-    /// Calls `purge` with the start and the length of each run of pools, where one of them is resident;
-    /// `false` if one call has failed.
-    pub(super) fn purge_runs(&self, mut purge: impl FnMut(NonNull<u8>, usize) -> bool) -> bool {
-        let mut pools = self.pools;
-        let mut all_went = true;
-        while pools != 0 {
-            let first = pools.trailing_zeros();
-            let count = (pools >> first).trailing_ones();
-            let run = (u64::MAX >> (u64::BITS - count)) << first;
-            if self.idle & run != 0 {
-                // SAFETY: pools of the arena, which are inside of it.
-                let start = unsafe { self.arena.start().add(first as usize * POOL_BYTES) };
-                all_went &= purge(start, count as usize * POOL_BYTES);
-            }
-            pools &= !run;
-        }
-        all_went
-    }
-}
 
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
@@ -201,8 +61,9 @@ impl ArenaLists {
         self.mapped - self.empty
     }
 
-    /// Reserves the right to map arenas, as many as returned: one, or those of a huge page.
-    pub(super) fn begin_mapping(&mut self) -> Option<usize> {
+    /// Reserves the right to map arenas, as many as returned: one, or those of a huge page. Says also
+    /// whether a single one is to be populated.
+    pub(super) fn begin_mapping(&mut self) -> Option<(usize, bool)> {
         let mapped = self.mapped + self.mapping;
         let left = self.bounds.most.map_or(usize::MAX, |most| most.saturating_sub(mapped));
         let is_huge = self.bounds.huge_from.is_some_and(|from| mapped >= from);
@@ -212,7 +73,7 @@ impl ArenaLists {
             return None;
         }
         self.mapping += count;
-        Some(count)
+        Some((count, mapped >= POPULATED_FROM_ARENAS))
     }
 
     /// What was reserved is mapped, or cannot be.
@@ -350,12 +211,13 @@ impl ArenaLists {
         if arena.free_pools() > 0 {
             self.insert(arena);
         }
-        match taken {
-            Some((_, true)) => self.retention.virgin_pool_taken(self.used()),
-            Some((_, false)) => self.idle_is(self.idle - 1),
-            None => {}
+        let (pool, is_resident, is_zeroed) = taken?;
+        if is_resident {
+            self.idle_is(self.idle - 1);
+        } else {
+            self.retention.virgin_pool_taken(self.used());
         }
-        taken
+        Some((pool, is_zeroed))
     }
 
     fn idle_is(&mut self, idle: usize) {
@@ -366,11 +228,11 @@ impl ArenaLists {
     /// Takes back an empty pool, and says if its arena is now one that should go: empty, after it was
     /// in use for long.
     pub(super) fn give_pool(&mut self, pool: Pool, now: usize) -> bool {
-        let arena = Arena(pool.arena().cast());
+        let arena = Arena::of(pool);
         let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);
         let free = arena.header().free.get();
         if free & bit != 0 {
-            abort_corrupt("pool given to its arena twice", arena.0.as_ptr().addr());
+            abort_corrupt("pool given to its arena twice", arena.start().as_ptr().addr());
         }
         self.set_free(arena, free | bit);
         self.idle += 1;
@@ -432,7 +294,7 @@ impl ArenaLists {
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
                 let pools = arena.free_pages(page_pools);
-                let idle = pools & arena.header().dirty.get();
+                let idle = pools & arena.header().resident.get();
                 if idle == 0 {
                     continue;
                 }
@@ -453,6 +315,7 @@ impl ArenaLists {
         let idle = claim.idle.count_ones() as usize;
         if is_purged {
             header.dirty.set(header.dirty.get() & !claim.pools);
+            header.resident.set(header.resident.get() & !claim.pools);
             self.counts.pools_purged_ever += idle;
             self.retention.pools_went(idle);
         } else {

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 use super::*;
 use crate::config::{
     ARENAS_PER_GROWTH_MIN, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, HUGE_PAGE_BYTES,
-    YOUNG_MILLISECONDS,
+    POPULATED_FROM_ARENAS, YOUNG_MILLISECONDS,
 };
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
@@ -321,6 +321,26 @@ fn a_large_heap_is_mapped_by_huge_pages_within_its_bound() {
     places.dedup();
     assert_eq!(places.len(), pools.len());
     give(&arenas, pools);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn arenas_of_a_large_heap_are_populated_and_what_is_not_used_goes() {
+    let pages = TestPages::default();
+    pages.can_populate.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let mut pools = take(&arenas, POPULATED_FROM_ARENAS * 63);
+    assert_eq!((pages.populated.load(Ordering::SeqCst), idle(&arenas)), (0, 0));
+    let (pool, zeroed) = take_pool(&arenas).expect("a pool");
+    assert!(zeroed, "what is populated reads as zero");
+    assert_eq!((pages.populated.load(Ordering::SeqCst), idle(&arenas)), (1, 62));
+    assert!(arenas.lists.lock().is_valid());
+    assert_eq!(arenas.release_free(), 62 * POOL_BYTES);
+    pages.can_populate.store(false, Ordering::SeqCst);
+    pools.extend(take(&arenas, 63));
+    assert_eq!((pages.populated.load(Ordering::SeqCst), idle(&arenas)), (2, 0));
+    give(&arenas, pools.into_iter().chain([pool]));
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

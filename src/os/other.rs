@@ -28,6 +28,10 @@ impl PageSource for SystemPages {
         None
     }
 
+    unsafe fn populate(&self, _arena: NonNull<u8>) -> bool {
+        false
+    }
+
     unsafe fn release(&self, _arena: NonNull<u8>) -> bool {
         false
     }

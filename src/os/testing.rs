@@ -43,6 +43,8 @@ pub(crate) struct TestPages {
     pub(crate) refuses_purge: AtomicBool,
     pub(crate) refuses_tables: AtomicBool,
     pub(crate) has_huge: AtomicBool,
+    pub(crate) can_populate: AtomicBool,
+    pub(crate) populated: AtomicUsize,
     huge: Mutex<Vec<Huge>>,
     /// Tables that were mapped and not released; they go with this value.
     tables: Mutex<Vec<Table>>,
@@ -102,6 +104,11 @@ impl PageSource for &TestPages {
         self.mapped.fetch_add(HUGE_PAGE_BYTES / ARENA_BYTES, Ordering::SeqCst);
         self.huge.lock().expect("no panic before").push(Huge { start: mapped, released: 0 });
         Some(mapped)
+    }
+
+    unsafe fn populate(&self, _arena: NonNull<u8>) -> bool {
+        self.populated.fetch_add(1, Ordering::SeqCst);
+        self.can_populate.load(Ordering::SeqCst)
     }
 
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {

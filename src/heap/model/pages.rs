@@ -56,6 +56,10 @@ impl PageSource for ModelPages {
         None
     }
 
+    unsafe fn populate(&self, _arena: NonNull<u8>) -> bool {
+        false
+    }
+
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
         testing::write_all(addresses_of(arena));
         let mut mapped = self.0.mapped.lock().expect("no panic before");

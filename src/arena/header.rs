@@ -1,0 +1,154 @@
+//! What is known of one arena, and claims on some of its pools.
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use crate::config::{HEADER_BYTES, POOL_BYTES, POOLS_PER_ARENA};
+use crate::pool::Pool;
+
+/// Every pool but that of the headers.
+pub(super) const ALL_POOLS: u64 = !1;
+
+/// What is known of an arena; the first of its 64 headers.
+#[repr(C, align(64))]
+pub(super) struct Header {
+    /// A bit for each free pool.
+    pub(super) free: Cell<u64>,
+    /// A bit for each pool that has been given to a class since it was mapped or purged; the others
+    /// read as zero.
+    pub(super) dirty: Cell<u64>,
+    /// A bit for each pool whose memory is resident: those that are dirty, and what was populated.
+    pub(super) resident: Cell<u64>,
+    pub(super) next: Cell<Option<Arena>>,
+    pub(super) previous: Cell<Option<Arena>>,
+    /// The arena that was mapped before this one, and after it, of those that are mapped.
+    pub(super) older: Cell<Option<Arena>>,
+    pub(super) newer: Cell<Option<Arena>>,
+    /// When its first pool was taken, in milliseconds.
+    pub(super) used_since: Cell<usize>,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// An arena, by its start. Valid as long as it is mapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arena(NonNull<Header>);
+
+// SAFETY: the header behind the pointer is reached only through `ArenaLists` under its lock, or by
+// the one thread that holds an arena while it is in no list.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// An arena whose memory is all zeros, and resident if it was populated.
+    ///
+    /// # Safety
+    ///
+    /// - `start` is that of a mapped arena, valid for all of it, that nobody else refers to.
+    pub(super) unsafe fn new(start: NonNull<u8>, is_populated: bool) -> Self {
+        let arena = Self(start.cast());
+        arena.header().free.set(ALL_POOLS);
+        arena.header().resident.set(if is_populated { ALL_POOLS } else { 0 });
+        arena
+    }
+
+    /// That of a pool.
+    pub(super) fn of(pool: Pool) -> Self {
+        Self(pool.arena().cast())
+    }
+
+    pub(super) fn start(self) -> NonNull<u8> {
+        self.0.cast()
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the arena is mapped, and zeroed memory is a valid header.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn free_pools(self) -> usize {
+        self.header().free.get().count_ones() as usize
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.header().free.get() == ALL_POOLS
+    }
+
+    /// Free pools whose memory is resident.
+    pub(super) fn idle_pools(self) -> usize {
+        (self.header().free.get() & self.header().resident.get()).count_ones() as usize
+    }
+
+    /// The arena behind this one in a chain of those that are in no list.
+    pub(super) fn next(self) -> Option<Self> {
+        self.header().next.get()
+    }
+
+    /// All of its pools, and whether each is free and whether its memory is resident.
+    pub(super) fn pools(self) -> impl Iterator<Item = (Pool, bool, bool)> {
+        let (free, resident) = (self.header().free.get(), self.header().resident.get());
+        (1..POOLS_PER_ARENA).map(move |index| {
+            // SAFETY: the arena is mapped, and the index in range.
+            let pool = unsafe { Pool::at(self.0.cast(), index) };
+            (pool, free >> index & 1 == 1, resident >> index & 1 == 1)
+        })
+    }
+
+    /// Takes a free pool, rather one whose memory is resident, and says if it is, and if it reads as zero.
+    pub(super) fn take_pool(self) -> Option<(Pool, bool, bool)> {
+        let header = self.header();
+        let resident = header.free.get() & header.resident.get();
+        let from = if resident == 0 { header.free.get() } else { resident };
+        if from == 0 {
+            return None;
+        }
+        let bit = from & from.wrapping_neg();
+        let zeroed = header.dirty.get() & bit == 0;
+        header.free.set(header.free.get() & !bit);
+        header.dirty.set(header.dirty.get() | bit);
+        header.resident.set(header.resident.get() | bit);
+        // SAFETY: the arena is mapped, and only bits from 1 to 63 are ever set.
+        let pool = unsafe { Pool::at(self.0.cast(), bit.trailing_zeros() as usize) };
+        Some((pool, resident != 0, zeroed))
+    }
+
+    /// The free pools of this arena that lie in pages all of whose pools are free; a page has
+    /// `page_pools` of them, a power of two.
+    pub(super) fn free_pages(self, page_pools: usize) -> u64 {
+        let free = self.header().free.get();
+        if page_pools <= 1 {
+            return free;
+        }
+        let page = u64::MAX >> (POOLS_PER_ARENA - page_pools.min(POOLS_PER_ARENA));
+        let pages = (0..POOLS_PER_ARENA).step_by(page_pools).map(|first| page << first);
+        pages.filter(|page| free & page == *page).sum()
+    }
+}
+
+/// Free pools of one arena, held by a thread that purges them.
+pub(super) struct Claim {
+    pub(super) arena: Arena,
+    pub(super) pools: u64,
+    /// Those of them whose memory is resident. A copy: the arena's header is not the claim's.
+    pub(super) idle: u64,
+}
+
+impl Claim {
+    /// Calls `purge` with the start and the length of each run of pools, where one of them is resident;
+    /// `false` if one call has failed.
+    pub(super) fn purge_runs(&self, mut purge: impl FnMut(NonNull<u8>, usize) -> bool) -> bool {
+        let mut pools = self.pools;
+        let mut all_went = true;
+        while pools != 0 {
+            let first = pools.trailing_zeros();
+            let count = (pools >> first).trailing_ones();
+            let run = (u64::MAX >> (u64::BITS - count)) << first;
+            if self.idle & run != 0 {
+                // SAFETY: pools of the arena, which are inside of it.
+                let start = unsafe { self.arena.start().add(first as usize * POOL_BYTES) };
+                all_went &= purge(start, count as usize * POOL_BYTES);
+            }
+            pools &= !run;
+        }
+        all_went
+    }
+}

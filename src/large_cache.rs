@@ -260,6 +260,12 @@ impl LargeCache {
         }
     }
 
+    /// Bytes that were taken from the system allocator, or given to it where negative, and not counted
+    /// by the heap yet.
+    pub(crate) fn taken_unreported(&self) -> isize {
+        self.taken_unreported.get()
+    }
+
     /// Gives everything back to the system allocator, and returns the bytes.
     pub(crate) fn flush<S: GlobalAlloc>(&self, heap: &LargeHeap<S>) -> usize {
         let mut bytes = 0;

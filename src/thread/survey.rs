@@ -28,11 +28,12 @@ pub(crate) fn survey(surveyor: &mut impl Surveyor) -> Stats {
         let (blocks, bytes) = caches.large.cached();
         stats.thread.large_cached_blocks = blocks;
         stats.thread.large_cached_bytes = bytes;
+        stats.large.taken_bytes =
+            LARGE_HEAP.taken_bytes().saturating_add_signed(caches.large.taken_unreported());
     });
     let (blocks, bytes) = LARGE_HEAP.cached();
     stats.large.cached_blocks = blocks + stats.thread.large_cached_blocks;
     stats.large.cached_bytes = bytes + stats.thread.large_cached_bytes;
-    stats.large.taken_bytes = LARGE_HEAP.taken_bytes();
     stats.settle();
     debug_check!(stats.is_balanced(), "arenas and their parts differ", stats.arena_bytes());
     stats

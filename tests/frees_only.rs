@@ -51,8 +51,7 @@ fn mapped_pages(statm: &File) -> usize {
 /// The chains themselves are left as they are, empty.
 fn free_and_map_nothing(chains: &mut [Chain]) {
     let statm = File::open("/proc/self/statm").expect("/proc is mounted");
-    let before = mapped_pages(&statm);
-    let mut least = before;
+    let mut least = mapped_pages(&statm);
     for chain in chains {
         while chain.free_first() {
             let now = mapped_pages(&statm);
@@ -60,7 +59,6 @@ fn free_and_map_nothing(chains: &mut [Chain]) {
             least = now;
         }
     }
-    assert!(least < before, "nothing was given back");
 }
 
 #[test]
@@ -71,6 +69,8 @@ fn a_thread_that_only_frees_maps_nothing() {
         let in_use = rss::resident_bytes();
         let freed = thread::spawn(move || {
             free_and_map_nothing(&mut chains);
+            // What was allocated a moment ago may stay until then.
+            assert!(GLOBAL.trim() > BYTES / 2);
             rss::resident_bytes()
         });
         let freed = freed.join().expect("the thread does not panic");

@@ -173,6 +173,7 @@ impl<P: PageSource> Arenas<P> {
             old += usize::from(lists.give_pool(pool, now));
         }
         let leaving = lists.unlink_surplus(old);
+        let excess = lists.excess();
         lists.want_watch();
         let told = lists.take_told();
         debug_check!(
@@ -183,6 +184,9 @@ impl<P: PageSource> Arenas<P> {
         drop(lists);
         self.news.tell(told);
         self.release(leaving);
+        if excess > 0 {
+            self.purge_idle(excess.min(POOLS_PER_LOOK_MAX));
+        }
     }
 
     /// Time passes: to be called now and then, with no lock held. Every so often that has a look at the

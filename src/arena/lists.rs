@@ -271,6 +271,11 @@ impl ArenaLists {
         leaving
     }
 
+    /// Idle pools beyond what there may be.
+    pub(super) fn excess(&self) -> usize {
+        Retention::excess(self.idle, self.used())
+    }
+
     /// Unlinks empty arenas with at most about so many idle pools, since these were of no use.
     pub(super) fn unlink_idle(&mut self, pools: usize) -> Option<Arena> {
         let idle_before = self.idle;

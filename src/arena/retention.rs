@@ -5,7 +5,7 @@
 //!
 //! - When arenas become empty: one that has been in use for long is not about to be wanted again, and
 //!   goes if more than the reserve are empty; a young one stays within a bound, for what was built up
-//!   a moment ago may be built up again in the next.
+//!   a moment ago may be built up again in the next. The same bound holds for all idle pools.
 //! - From time to time: as many idle pools as there were at every moment since the last look have been
 //!   of no use; what of them exceeds the reserve goes.
 //!
@@ -66,6 +66,14 @@ impl Retention {
     /// Empty arenas that stay at most.
     pub(super) fn empty_arenas_most(used_arenas: usize) -> usize {
         EMPTY_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY)
+    }
+
+    /// Idle pools that are to go at once, since they are more than there may be; none as long as
+    /// these are few.
+    pub(super) fn excess(idle: usize, used_arenas: usize) -> usize {
+        let most = Self::empty_arenas_most(used_arenas) * BLOCK_POOLS_PER_ARENA;
+        let excess = idle.saturating_sub(most);
+        if excess < EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA { 0 } else { excess }
     }
 
     /// Whether an arena that has been in use since a moment has not been for long.

@@ -195,6 +195,26 @@ fn the_idle_pools_of_sparse_arenas_are_purged_in_runs() {
 }
 
 #[test]
+fn no_more_is_idle_than_may_be_between_used_pools_either() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 400);
+    let most = EMPTY_ARENAS_MAX * 63;
+    let mut kept = Vec::new();
+    // As they come back in a program: a few at a time.
+    for some in pools.chunks(63) {
+        kept.push(some[0]);
+        give(&arenas, some[1..].iter().copied());
+        assert!(idle(&arenas) < most + EMPTY_ARENAS_FIRST * 63);
+    }
+    assert!(idle(&arenas) >= most - 63);
+    assert_eq!(counts(&arenas), (400, 0));
+    give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
 fn only_pages_all_of_whose_pools_are_free_are_purged() {
     let pages = TestPages::default();
     pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);

@@ -84,7 +84,7 @@ pub(crate) fn at_fork(
 }
 
 /// Never registers: there is nothing to print.
-pub(crate) fn at_exit(_call: extern "C" fn()) -> bool {
+pub(crate) fn at_exit(_call: extern "C-unwind" fn()) -> bool {
     false
 }
 

@@ -260,9 +260,14 @@ pub(crate) fn at_fork(
 }
 
 /// Has `call` called when the process exits. On `false` it will not be.
-pub(crate) fn at_exit(call: extern "C" fn()) -> bool {
-    // SAFETY: `call` is a function of this program, without arguments.
-    unsafe { libc::atexit(call) == 0 }
+pub(crate) fn at_exit(call: extern "C-unwind" fn()) -> bool {
+    unsafe extern "C" {
+        // The same function as in `libc`. Text is formatted through pointers to functions, of which the
+        // compiler does not see that none unwinds; with the plain type it would put a panic in between.
+        fn atexit(call: extern "C-unwind" fn()) -> core::ffi::c_int;
+    }
+    // SAFETY: `call` is a function of this program, without arguments, and does not unwind.
+    unsafe { atexit(call) == 0 }
 }
 
 /// Starts a thread that calls `run`, that nobody waits for, and that no signal of the process's is
@@ -424,7 +429,7 @@ pub(crate) fn write_error(parts: &[&[u8]]) {
     if used == LINE_BYTES - 1 {
         used = LINE_BYTES;
     }
-    write_error_bytes(&line[..used]);
+    write_error_bytes(line.get(..used).unwrap_or(&line));
 }
 
 /// Writes to stderr, as far as that takes it at once. Allocates nothing.

@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::lifetime::config;
-use super::own::{trim_system_allocator, with_caches};
+use super::own::{run_hook, trim_system_allocator, with_caches};
 use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::config::{Config, Pressure};
 use crate::os;
@@ -80,21 +80,10 @@ fn call_hook<R>(
     if with_caches(|caches| caches.is_in_hook.replace(true)) {
         return None;
     }
-    let no_unwinding = AbortOnUnwinding;
-    (hook.call)(pressure(HEAP.arenas().mapped_bytes()));
-    core::mem::forget(no_unwinding);
+    run_hook(hook.call, pressure(HEAP.arenas().mapped_bytes()));
     let result = again();
     with_caches(|caches| caches.is_in_hook.set(false));
     Some(result)
-}
-
-/// Ends the process where a panic would unwind through the allocator.
-struct AbortOnUnwinding;
-
-impl Drop for AbortOnUnwinding {
-    fn drop(&mut self) {
-        os::abort_corrupt("pressure hook panicked", 0);
-    }
 }
 
 /// What a request has got; or, if that is nothing, what it gets once the program's hook was called, by

@@ -17,7 +17,7 @@ use static_assertions::const_assert;
 
 use super::{Caches, HEAP, prepare};
 use crate::cache::Keeping;
-use crate::config::Config;
+use crate::config::{Config, Pressure};
 use crate::os::upstream;
 use crate::size_class::SizeClass;
 
@@ -86,6 +86,9 @@ pub(super) fn caches_are_flushed() {
         unsafe { upstream::free(cache.as_ptr().cast()) };
     }
 }
+
+/// Nothing: a program that knows nothing of this allocator has no hook.
+pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 
 /// Calls what may change `errno`, and sets it back.
 pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {

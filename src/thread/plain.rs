@@ -1,6 +1,7 @@
 //! The thread's caches where this allocator is a Rust program's.
 
 use super::Caches;
+use crate::config::Pressure;
 use crate::os;
 
 thread_local! {
@@ -26,6 +27,22 @@ pub(super) fn caches_are_flushed() {}
 /// Calls what may change `errno`, which nobody looks at.
 pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
     call()
+}
+
+/// Ends the process where a panic would unwind through the allocator.
+struct AbortOnUnwinding;
+
+impl Drop for AbortOnUnwinding {
+    fn drop(&mut self) {
+        os::abort_corrupt("pressure hook panicked", 0);
+    }
+}
+
+/// Calls a program's hook, which must not unwind.
+pub(super) fn run_hook(hook: fn(Pressure), pressure: Pressure) {
+    let no_unwinding = AbortOnUnwinding;
+    hook(pressure);
+    core::mem::forget(no_unwinding);
 }
 
 pub(super) use os::trim_system_allocator;

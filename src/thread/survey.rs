@@ -50,7 +50,7 @@ impl Write for StandardError {
 }
 
 /// Prints the numbers as they are when the process exits.
-pub(super) extern "C" fn print_stats() {
+pub(super) extern "C-unwind" fn print_stats() {
     // What cannot be printed is of no use to anybody.
     let _ = write!(StandardError, "{}", stats());
 }

@@ -41,3 +41,15 @@ pub unsafe fn realloc(block: *mut u8, layout: Layout, new_size: usize) -> *mut u
     // SAFETY: the caller owes the same.
     unsafe { ALLOCATOR.realloc(block, layout, new_size) }
 }
+
+#[inline(never)]
+#[must_use]
+pub fn trim() -> usize {
+    ALLOCATOR.trim()
+}
+
+#[inline(never)]
+#[must_use]
+pub fn stats() -> obmalloc::Stats {
+    ALLOCATOR.stats()
+}

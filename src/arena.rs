@@ -28,7 +28,7 @@ use crate::config::{
     ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
     POOLS_PER_LOOK_MAX,
 };
-use crate::os::{PageSource, debug_check};
+use crate::os::{self, PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
 use crate::sync::Lock;
@@ -47,8 +47,8 @@ pub(crate) struct Arenas<P> {
     news: News,
     /// The time as of the last tick, in milliseconds.
     now: AtomicUsize,
-    /// When to look at what of the idle memory has been of use.
-    look_due: AtomicUsize,
+    /// When somebody last had a look at what of the idle memory has been of use.
+    looked_at: AtomicUsize,
     pages: P,
 }
 
@@ -59,7 +59,7 @@ impl<P: PageSource> Arenas<P> {
             map: PoolMap::new(),
             news: News::new(),
             now: AtomicUsize::new(0),
-            look_due: AtomicUsize::new(0),
+            looked_at: AtomicUsize::new(0),
             pages,
         }
     }
@@ -84,7 +84,21 @@ impl<P: PageSource> Arenas<P> {
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
     /// be mapped.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
-        let (reserved, populate) = self.lists.lock().begin_mapping()?;
+        let (reserved, populate) = loop {
+            let mut lists = self.lists.lock();
+            if let Some(begun) = lists.begin_mapping() {
+                break begun;
+            }
+            if !lists.is_mapping() {
+                return None;
+            }
+            // Another thread maps the last that may be, of which there is a pool for this one.
+            drop(lists);
+            os::yield_now();
+            if let Some(taken) = self.take_pool() {
+                return Some(taken);
+            }
+        };
         let mapped = self.map_arenas(reserved);
         // A huge page is populated by its first touch.
         let is_populated = mapped.is_some_and(|(start, count)| {
@@ -138,6 +152,17 @@ impl<P: PageSource> Arenas<P> {
     /// Bytes of all arenas that are mapped.
     pub(crate) fn mapped_bytes(&self) -> usize {
         self.lists.lock().mapped * ARENA_BYTES
+    }
+
+    /// Whether no more may be mapped, whatever the system has.
+    pub(crate) fn is_at_bound(&self) -> bool {
+        self.lists.lock().is_at_bound()
+    }
+
+    /// In a forked child: what other threads were about to do will not be done, and none watches.
+    pub(crate) fn forget_other_threads(&self) {
+        self.lists.lock().forget_other_threads();
+        self.news.take_watch();
     }
 
     /// As if no thread watched the arenas any more. The next pool that is given back has one start again.
@@ -195,13 +220,12 @@ impl<P: PageSource> Arenas<P> {
         let now = self.pages.milliseconds();
         // Relaxed, here and below: plain numbers, which publish nothing.
         self.now.store(now, Ordering::Relaxed);
-        let due = self.look_due.load(Ordering::Relaxed);
-        let is_due = now.wrapping_sub(due) as isize >= 0;
-        let next = now.wrapping_add(LOOK_MILLISECONDS);
-        let takes_turn = |due| {
-            self.look_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let last = self.looked_at.load(Ordering::Relaxed);
+        let is_due = now.wrapping_sub(last) >= LOOK_MILLISECONDS;
+        let takes_turn = || {
+            self.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        if is_due && takes_turn(due) {
+        if is_due && takes_turn() {
             self.look_slow(now);
         }
     }
@@ -224,9 +248,10 @@ impl<P: PageSource> Arenas<P> {
         let rest = most.saturating_sub(unlinked);
         // A few pools more than an arena's are not worth a system call each.
         let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
-        if surplus > most && unlinked + purged > 0 {
-            self.lists.lock().retention.look_again(surplus - most);
-            self.look_due.store(now, Ordering::Relaxed);
+        let went = unlinked + purged;
+        if surplus > most && went > 0 {
+            self.lists.lock().retention.look_again(surplus.saturating_sub(went));
+            self.looked_at.store(now.wrapping_sub(LOOK_MILLISECONDS), Ordering::Relaxed);
         }
     }
 
@@ -238,8 +263,7 @@ impl<P: PageSource> Arenas<P> {
         // Where the system takes one claim not, it will not take the others now.
         while purged < most && all_go {
             let mut claims = [const { None }; CLAIMS_MAX];
-            let claimed = self.lists.lock().claim_idle(most - purged, page_pools, &mut claims);
-            if claimed == 0 {
+            if self.lists.lock().claim_idle(most - purged, page_pools, &mut claims) == 0 {
                 break;
             }
             for claim in claims.iter().flatten() {
@@ -248,9 +272,9 @@ impl<P: PageSource> Arenas<P> {
                     unsafe { self.pages.purge(start, bytes) }
                 });
                 self.lists.lock().settle(claim, goes);
+                purged += if goes { claim.idle_pools() } else { 0 };
                 all_go &= goes;
             }
-            purged += claimed;
         }
         purged
     }
@@ -281,12 +305,7 @@ impl<P: PageSource> Arenas<P> {
                 released += 1;
                 continue;
             }
-            // SAFETY: as above, and it is still mapped. On failure the contents are as before, and
-            // so is what is known to be dirty.
-            if unsafe { self.pages.purge(start, ARENA_BYTES) } {
-                // SAFETY: as above, and it reads as zero.
-                unsafe { Arena::new(start, false) };
-            }
+            self.purge_empty(arena);
             self.lists.lock().insert_mapped(arena);
         }
         if released > 0 {
@@ -314,6 +333,21 @@ impl<P: PageSource> Arenas<P> {
         });
         // SAFETY: closed above, by this thread, and no guard exists.
         unsafe { self.lists.force_unlock() };
+    }
+
+    /// Purges an empty arena that is in no list, but for the page that has the headers. Where the system
+    /// does not take it, it is as before.
+    fn purge_empty(&self, arena: Arena) {
+        let kept_bytes = self.pages.page_bytes().max(POOL_BYTES);
+        if kept_bytes >= ARENA_BYTES {
+            return;
+        }
+        // SAFETY: less than the arena has.
+        let start = unsafe { arena.start().add(kept_bytes) };
+        // SAFETY: whole pages of an arena that is mapped and empty, and in no list.
+        if unsafe { self.pages.purge(start, ARENA_BYTES - kept_bytes) } {
+            arena.note_purged(kept_bytes / POOL_BYTES);
+        }
     }
 
     /// Closes the lock for a `fork`.

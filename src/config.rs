@@ -94,8 +94,9 @@ pub const LOOK_MILLISECONDS: usize = 100;
 /// What the reserve has learnt is forgotten in about so many looks that find no need for it.
 pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 
-/// Pools whose memory goes at one look at most, to bound the time that it takes: 16 MiB.
-pub const POOLS_PER_LOOK_MAX: usize = 64 * 64;
+/// Pools whose memory goes at one look at most, to bound the time that it takes: 4 MiB, and at worst as many
+/// calls to the system as pools. What is left goes at the next exchanges.
+pub const POOLS_PER_LOOK_MAX: usize = 1024;
 
 /// Arenas whose idle pools are claimed at most while the lock is held once.
 pub const CLAIMS_MAX: usize = 16;
@@ -155,6 +156,9 @@ pub const CACHE_BYTES_DEFAULT: usize = 2 << 20;
 /// A thread's magazine of small blocks aims at one byte for each so many that the thread may keep: 64
 /// classes of two magazines, some with more than they aim at, are then less than half of that.
 pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 512;
+
+/// The shortest time after which a program counts as idle: several steps of the clock.
+pub const BACKGROUND_PURGE_MIN: Duration = Duration::from_millis(20);
 
 /// The prefix of all environment variables of this allocator.
 pub const VARIABLE_PREFIX: &[u8] = b"OBMALLOC_";
@@ -300,7 +304,12 @@ impl Config {
     }
 
     pub(crate) const fn with_background_purge(self, after: Duration) -> Self {
-        let background_purge = if after.is_zero() { None } else { Some(after) };
+        let shorter = after.as_millis() < BACKGROUND_PURGE_MIN.as_millis();
+        let background_purge = match (after.is_zero(), shorter) {
+            (true, _) => None,
+            (_, true) => Some(BACKGROUND_PURGE_MIN),
+            (_, false) => Some(after),
+        };
         Self { background_purge, ..self }
     }
 

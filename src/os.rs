@@ -74,8 +74,10 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 #[cfg(test)]
 pub(crate) mod testing;
 
+#[cfg(not(feature = "preload"))]
+pub(crate) use system::spawn;
 pub(crate) use system::{
-    HAS_ARENAS, SystemPages, ThreadExit, at_exit, at_fork, cores, for_each_variable, sleep, spawn,
+    HAS_ARENAS, SystemPages, ThreadExit, at_exit, at_fork, cores, for_each_variable, sleep,
     write_error, write_error_bytes, yield_now,
 };
 #[cfg(not(feature = "preload"))]

@@ -168,7 +168,9 @@ fn refill_slow(
             // The system has no more: what is cached may complete a pool of another class, and what the
             // system allocator holds may be an arena.
             caches.flush();
-            trim_system_allocator();
+            if !HEAP.arenas().is_at_bound() {
+                trim_system_allocator();
+            }
             if !cache.refill(&HEAP, class) {
                 return ptr::null_mut();
             }

@@ -51,6 +51,15 @@ impl Arena {
         arena
     }
 
+    /// Notes that the memory of an empty arena reads as zero, but for that of its first `kept` pools, of
+    /// which one has the headers.
+    pub(super) fn note_purged(self, kept: usize) {
+        let kept_bits = u64::MAX >> (POOLS_PER_ARENA - kept.clamp(1, POOLS_PER_ARENA));
+        let header = self.header();
+        header.dirty.set(header.dirty.get() & kept_bits);
+        header.resident.set(header.resident.get() & kept_bits);
+    }
+
     /// That of a pool.
     pub(super) fn of(pool: Pool) -> Self {
         Self(pool.arena().cast())
@@ -133,6 +142,11 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    /// Pools whose memory is resident.
+    pub(super) fn idle_pools(&self) -> usize {
+        self.idle.count_ones() as usize
+    }
+
     /// Calls `purge` with the start and the length of each run of pools, where one of them is resident;
     /// `false` if one call has failed.
     pub(super) fn purge_runs(&self, mut purge: impl FnMut(NonNull<u8>, usize) -> bool) -> bool {

@@ -13,12 +13,13 @@ use crate::pool::Pool;
 
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
-/// Invariants: `lists[n]` holds the arenas with `n` free pools; bit `n` of `nonempty` is set if and
-/// only if `lists[n]` has one; `empty` is the length of the last list; `idle` is the number of free
-/// pools whose memory is resident; what a thread has claimed is not free.
+/// Invariants: `lists[0][n]` holds the arenas with `n` free pools of which some are idle, `lists[1][n]`
+/// those with `n` of which none is; bit `n` of `nonempty[i]` is set if and only if `lists[i][n]` has one;
+/// `empty` is the number of arenas in the last lists; `idle` is the number of free pools whose memory is
+/// resident; what a thread has claimed is not free.
 pub(super) struct ArenaLists {
-    lists: [Option<Arena>; POOLS_PER_ARENA],
-    pub(super) nonempty: u64,
+    lists: [[Option<Arena>; POOLS_PER_ARENA]; 2],
+    pub(super) nonempty: [u64; 2],
     /// The arena that was mapped last.
     newest: Option<Arena>,
     pub(super) mapped: usize,
@@ -41,8 +42,8 @@ pub(super) struct ArenaLists {
 
 impl ArenaLists {
     pub(super) const EMPTY: Self = Self {
-        lists: [None; POOLS_PER_ARENA],
-        nonempty: 0,
+        lists: [[None; POOLS_PER_ARENA]; 2],
+        nonempty: [0; 2],
         newest: None,
         mapped: 0,
         empty: 0,
@@ -74,6 +75,22 @@ impl ArenaLists {
         }
         self.mapping += count;
         Some((count, mapped >= POPULATED_FROM_ARENAS))
+    }
+
+    /// Whether a thread is about to map an arena.
+    pub(super) fn is_mapping(&self) -> bool {
+        self.mapping > 0
+    }
+
+    /// Whether no more may be mapped.
+    pub(super) fn is_at_bound(&self) -> bool {
+        self.bounds.most.is_some_and(|most| self.mapped + self.mapping >= most)
+    }
+
+    /// In a forked child, what the threads were about to do that it does not have will not be done.
+    pub(super) fn forget_other_threads(&mut self) {
+        self.mapping = 0;
+        self.is_watched = false;
     }
 
     /// What was reserved is mapped, or cannot be.
@@ -147,20 +164,30 @@ impl ArenaLists {
         }
     }
 
+    /// The fullest arena with a free pool; of those that are equally full, one with an idle pool.
     fn fullest(&self) -> Option<Arena> {
-        *self.lists.get(self.nonempty.trailing_zeros() as usize)?
+        let [idle, dry] = self.nonempty.map(u64::trailing_zeros);
+        let (lists, free_pools) =
+            if idle <= dry { (&self.lists[0], idle) } else { (&self.lists[1], dry) };
+        *lists.get(free_pools as usize)?
     }
 
-    /// The list of arenas with `free_pools` free pools, from 1 to 63, and its bit.
-    fn list(&mut self, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
-        let index = free_pools % POOLS_PER_ARENA;
-        (&mut self.lists[index], &mut self.nonempty, 1 << index)
+    /// An empty arena, rather one with an idle pool.
+    fn first_empty(&self) -> Option<Arena> {
+        self.lists.iter().find_map(|lists| lists[BLOCK_POOLS_PER_ARENA])
+    }
+
+    /// The list that an arena with free pools belongs into, and its bit.
+    fn list_of(&mut self, arena: Arena) -> (&mut Option<Arena>, &mut u64, u64) {
+        let index = arena.free_pools() % POOLS_PER_ARENA;
+        let kind = usize::from(arena.idle_pools() == 0);
+        (&mut self.lists[kind][index], &mut self.nonempty[kind], 1 << index)
     }
 
     /// Links an arena that has free pools.
     fn insert(&mut self, arena: Arena) {
         self.empty += usize::from(arena.is_empty());
-        let (first, nonempty, bit) = self.list(arena.free_pools());
+        let (first, nonempty, bit) = self.list_of(arena);
         arena.header().previous.set(None);
         arena.header().next.set(*first);
         if let Some(second) = *first {
@@ -170,10 +197,11 @@ impl ArenaLists {
         *nonempty |= bit;
     }
 
-    /// Unlinks an arena that has free pools; its free pools are still those it was linked with.
+    /// Unlinks an arena that has free pools; they, and which of them are resident, are still those that it
+    /// was linked with.
     fn remove(&mut self, arena: Arena) {
         self.empty -= usize::from(arena.is_empty());
-        let (first, nonempty, bit) = self.list(arena.free_pools());
+        let (first, nonempty, bit) = self.list_of(arena);
         let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
         match previous {
             Some(before) => before.header().next.set(next),
@@ -245,7 +273,7 @@ impl ArenaLists {
         let mut left = most;
         while self.empty > kept
             && left > 0
-            && let Some(arena) = self.lists[BLOCK_POOLS_PER_ARENA]
+            && let Some(arena) = self.first_empty()
         {
             self.remove_mapped(arena);
             arena.header().next.set(leaving);
@@ -295,7 +323,7 @@ impl ArenaLists {
         let idle_before = self.idle;
         let mut places = claims.iter_mut();
         for free_pools in (1..POOLS_PER_ARENA).rev() {
-            let mut cursor = self.lists[free_pools];
+            let mut cursor = self.lists[0][free_pools];
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
                 let pools = arena.free_pages(page_pools);
@@ -336,17 +364,23 @@ impl ArenaLists {
 
     pub(super) fn is_valid(&self) -> bool {
         let mut linked_empty = 0;
-        for (free_pools, first) in self.lists.iter().enumerate() {
-            if first.is_some() != (self.nonempty >> free_pools & 1 == 1) {
-                return false;
-            }
-            let mut cursor = *first;
-            while let Some(arena) = cursor {
-                if arena.free_pools() != free_pools || arena.header().free.get() & !ALL_POOLS != 0 {
+        for (kind, lists) in self.lists.iter().enumerate() {
+            for (free_pools, first) in lists.iter().enumerate() {
+                let is_marked = self.nonempty[kind] >> free_pools & 1 == 1;
+                if first.is_some() != is_marked || (free_pools == 0 && is_marked) {
                     return false;
                 }
-                linked_empty += usize::from(arena.is_empty());
-                cursor = arena.header().next.get();
+                let mut cursor = *first;
+                while let Some(arena) = cursor {
+                    if arena.free_pools() != free_pools
+                        || kind != usize::from(arena.idle_pools() == 0)
+                        || arena.header().free.get() & !ALL_POOLS != 0
+                    {
+                        return false;
+                    }
+                    linked_empty += usize::from(arena.is_empty());
+                    cursor = arena.header().next.get();
+                }
             }
         }
         linked_empty == self.empty

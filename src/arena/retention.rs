@@ -29,11 +29,12 @@ pub(super) struct Retention {
     /// The fewest idle pools since the last look.
     least_idle: usize,
     looked_at: usize,
+    has_looked: bool,
 }
 
 impl Retention {
     pub(super) const FIRST: Self =
-        Self { kept_more: 0, unregretted: 0, least_idle: 0, looked_at: 0 };
+        Self { kept_more: 0, unregretted: 0, least_idle: 0, looked_at: 0, has_looked: false };
 
     /// So many pools are idle.
     pub(super) fn idle_is(&mut self, idle: usize) {
@@ -83,8 +84,14 @@ impl Retention {
 
     /// Idle pools that are to go, after at least the time between two looks.
     pub(super) fn look(&mut self, now: usize, idle: usize) -> usize {
-        let looks = now.wrapping_sub(self.looked_at) / LOOK_MILLISECONDS;
-        self.looked_at = now;
+        let elapsed = now.wrapping_sub(self.looked_at);
+        // A thread may come here late, with an older time than one before it.
+        let is_late = self.has_looked && elapsed > usize::MAX / 2;
+        let looks = if is_late { 0 } else { elapsed / LOOK_MILLISECONDS };
+        if !is_late {
+            self.looked_at = now;
+        }
+        self.has_looked = true;
         let unneeded = core::mem::replace(&mut self.least_idle, idle).min(idle);
         // What went longer ago than a few looks is not missed.
         self.unregretted =

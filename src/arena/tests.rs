@@ -133,9 +133,40 @@ fn young_arenas_stay_within_a_bound_until_they_are_of_no_use() {
     assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX);
     pass(&arenas, 1);
     assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX - POOLS_PER_LOOK_MAX / 63);
-    (0..10).for_each(|_| pass(&arenas, 0));
-    // The reserve, and a part of an arena.
-    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST + 1, EMPTY_ARENAS_FIRST + 1));
+    (0..20).for_each(|_| pass(&arenas, 0));
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_clock_may_start_anywhere() {
+    for start in [1, usize::MAX / 2 + 2, usize::MAX - LOOK_MILLISECONDS] {
+        let pages = TestPages::default();
+        pages.milliseconds.store(start, Ordering::SeqCst);
+        let arenas = Arenas::new(&pages);
+        give(&arenas, take(&arenas, 63 * 40));
+        (0..4).for_each(|_| pass(&arenas, LOOK_MILLISECONDS));
+        (0..4).for_each(|_| pass(&arenas, 0));
+        assert!(counts(&arenas).1 <= EMPTY_ARENAS_FIRST + 1, "from {start}");
+        arenas.release_free();
+    }
+}
+
+#[test]
+fn a_child_has_what_its_parent_was_about_to_map() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    arenas.keep_to(ArenaBounds { most: Some(1), is_watched: true, ..ArenaBounds::NONE });
+    // A thread that is not copied is between its two steps.
+    assert!(arenas.lists.lock().begin_mapping().is_some());
+    arenas.forget_other_threads();
+    let pools = take(&arenas, 63);
+    assert!(arenas.is_at_bound() && take_pool(&arenas).is_none());
+    give(&arenas, pools);
+    // The news of the parent's watch is not the child's.
+    arenas.forget_other_threads();
+    assert!(!arenas.news().take_watch());
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
@@ -240,7 +271,7 @@ fn pools_that_the_system_does_not_purge_serve_as_they_are() {
     let pools = take(&arenas, 63 * 40);
     let kept = give_most(&arenas, pools, 63);
     pages.refuses_purge.store(true, Ordering::SeqCst);
-    arenas.release_free();
+    assert_eq!(arenas.release_free(), 0, "what did not go is said to have gone");
     assert_eq!((counts(&arenas), idle(&arenas)), ((40, 0), 40 * 62));
     let again = take(&arenas, 40 * 62);
     assert_eq!(pages.mapped.load(Ordering::SeqCst), 40);
@@ -427,9 +458,9 @@ fn is_valid_sees_a_wrong_bit_and_a_wrong_count() {
     let arenas = Arenas::new(&pages);
     let pool = take(&arenas, 1);
     assert!(arenas.lists.lock().is_valid());
-    arenas.lists.lock().nonempty ^= 1 << 17;
+    arenas.lists.lock().nonempty[0] ^= 1 << 17;
     assert!(!arenas.lists.lock().is_valid());
-    arenas.lists.lock().nonempty ^= 1 << 17;
+    arenas.lists.lock().nonempty[0] ^= 1 << 17;
     arenas.lists.lock().empty += 1;
     assert!(!arenas.lists.lock().is_valid());
     arenas.lists.lock().empty -= 1;

@@ -60,6 +60,7 @@ fn all_that_a_static_may_say_an_environment_may_say() {
         ("LIMIT", "0", default.with_limit(0)),
         ("BACKGROUND_PURGE", "500", default.with_background_purge(milliseconds(500))),
         ("BACKGROUND_PURGE", "0", default),
+        ("BACKGROUND_PURGE", "1", default.with_background_purge(BACKGROUND_PURGE_MIN)),
         ("HUGE_PAGES", "64M", default.with_huge_pages(64 << 20)),
         ("STATS", "1", default.with_stats_at_exit(true)),
         ("STATS", "0", default),

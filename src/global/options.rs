@@ -36,8 +36,8 @@ impl<L> Obmalloc<L> {
     }
 
     /// Lets small blocks have at most so many bytes of memory, mapped in arenas of 256 KiB; the default is
-    /// no bound. A request that finds no memory within it has all that is free given back, as by
-    /// [`Obmalloc::trim`], and is tried again; if there still is none it gets null, which a Rust program
+    /// no bound. A request that finds no memory within it has what this thread and the depots hold given
+    /// back to the pools, and is tried again; if there still is none it gets null, which a Rust program
     /// that does not ask for fallible allocation takes as the end. What is served by the other allocator
     /// does not count, nor do the tables of addresses (256 KiB of addresses for each GiB).
     ///
@@ -49,8 +49,8 @@ impl<L> Obmalloc<L> {
     }
 
     /// Has `hook` called when the memory mapped in arenas reaches `soft_limit` bytes, or does so again
-    /// after it was an eighth below; and when a request finds no memory (within the limit, or in the
-    /// system), before it gets null: if the hook frees enough, the request is served.
+    /// after it was an eighth below; and when a small request finds no memory (within the limit, or in
+    /// the system), before it gets null: if the hook frees enough, the request is served.
     ///
     /// The thread that noticed calls it, from within a request of the program, with no lock of this
     /// allocator held. It may allocate and free; while it runs it is not called again in the same thread,
@@ -85,14 +85,15 @@ impl<L> Obmalloc<L> {
         self
     }
 
-    /// Has a thread give back what is free once the program has exchanged no blocks with the heap for
-    /// `after`, rounded to milliseconds; zero for none, which is the default. A program that is not idle
-    /// needs none: its own threads give back what has been of no use.
+    /// Has a thread give back what is free once the program has exchanged no small blocks with the heap for
+    /// `after`, at least 20 ms; zero for none, which is the default. A program that is not idle needs none:
+    /// its own threads give back what has been of no use.
     ///
-    /// The thread starts when memory becomes free, by the first thread that frees some then, and ends
-    /// when nothing is left to give back. It runs none of the program's code and receives none of its
-    /// signals. In a forked child it starts anew when it is needed. Where the process may have no more
-    /// threads, there is none.
+    /// The thread starts when pools become free, by the thread that freed their last blocks, and ends when
+    /// nothing is left to give back; it empties the depots, those of large blocks, too, but large blocks
+    /// alone do not start it. It runs none of the program's code and receives none of its signals. In a
+    /// forked child it starts anew when it is needed. Where the process may have no more threads, there is
+    /// none; nor is there in C programs under the library to preload.
     ///
     /// The environment variable `OBMALLOC_BACKGROUND_PURGE`, in milliseconds, has precedence.
     #[must_use]

@@ -58,8 +58,8 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     ///
     /// The time is that of [`Obmalloc::stats`], in which other threads may have to wait, and then some
     /// ten milliseconds for drawing, in which they do not. It allocates: the text of at most some two
-    /// megabytes, and 136 bytes for each arena. Where there is no memory for these, or where there are no
-    /// arenas, the picture says so by showing none.
+    /// megabytes, and 136 bytes for each arena; where there is no memory for that, the process ends as with
+    /// any other `String`. Where there are no arenas the picture says so.
     ///
     /// # Examples
     ///
@@ -85,10 +85,10 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         let mut wanted = SPARE_ROWS;
         loop {
             found.rows.clear();
-            let has_memory = found.rows.try_reserve_exact(wanted).is_ok();
+            found.rows.reserve_exact(wanted);
             (found.missed, found.next) = (0, 0);
             let stats = thread::survey(&mut found);
-            if found.missed == 0 || !has_memory {
+            if found.missed == 0 {
                 return render(&found.rows, &stats);
             }
             wanted = stats.arenas.mapped + SPARE_ROWS;

@@ -89,6 +89,7 @@ pub(crate) fn at_exit(_call: extern "C-unwind" fn()) -> bool {
 }
 
 /// Never starts: there is nothing to give back.
+#[cfg(not(feature = "preload"))]
 pub(crate) fn spawn(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
     false
 }

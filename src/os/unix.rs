@@ -272,6 +272,7 @@ pub(crate) fn at_exit(call: extern "C-unwind" fn()) -> bool {
 
 /// Starts a thread that calls `run`, that nobody waits for, and that no signal of the process's is
 /// delivered to. On `false` the process may not have one more.
+#[cfg(not(feature = "preload"))]
 pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
     let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = core::mem::MaybeUninit::<libc::sigset_t>::uninit();

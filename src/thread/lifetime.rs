@@ -3,7 +3,8 @@
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
-use super::own::{caches_are_flushed, with_caches, with_caches_if_any};
+use super::memory::follow_news;
+use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
@@ -39,15 +40,19 @@ pub(crate) fn config(chosen: &Config) -> Config {
         return config;
     }
     let mut config = *chosen;
+    let with_variable = |config: Config, name: &[u8], value: &[u8]| match own::refusal(name) {
+        Some(why) => Err(why),
+        None => config.with_variable(name, value),
+    };
     os::for_each_variable(VARIABLE_PREFIX, |name, value| {
-        config = config.with_variable(name, value).unwrap_or(config);
+        config = with_variable(config, name, value).unwrap_or(config);
     });
     *in_force = Some(config);
     drop(in_force);
     HEAP.arenas().keep_to(config.arena_bounds());
     // By the one thread that has settled it, and without the lock.
     os::for_each_variable(VARIABLE_PREFIX, |name, value| {
-        if let Err(why) = config.with_variable(name, value) {
+        if let Err(why) = with_variable(config, name, value) {
             os::write_error(&[
                 b"obmalloc: ignored: ",
                 VARIABLE_PREFIX,
@@ -85,6 +90,7 @@ pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
     if EXIT.is_due(value) {
         with_caches(Caches::flush_for_good);
         caches_are_flushed();
+        follow_news(&Config::DEFAULT);
     }
 }
 
@@ -104,7 +110,7 @@ unsafe extern "C" fn unlock_in_child() {
     HEAP.forget_other_threads(joined.flatten());
     // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
     unsafe { unlock_after_fork() };
-    HEAP.arenas().end_watch();
+    HEAP.arenas().forget_other_threads();
 }
 
 /// Opens all locks.

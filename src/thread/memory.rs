@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::lifetime::config;
-use super::own::{run_hook, trim_system_allocator, with_caches};
+use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
 use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::config::{Config, Pressure};
 use crate::os;
@@ -42,7 +42,9 @@ pub(crate) fn release() -> usize {
     // Relaxed: see `follow_trim`.
     TRIM_REQUESTS.fetch_add(1, Ordering::Relaxed);
     let large_bytes = with_caches(Caches::flush);
-    large_bytes + HEAP.release_free()
+    let bytes = large_bytes + HEAP.release_free();
+    follow_news(&Config::DEFAULT);
+    bytes
 }
 
 /// As [`release`], and has the system's allocator give back what it holds for nothing, too; of that
@@ -104,12 +106,13 @@ pub(super) fn or_after_hook(
 #[inline]
 pub(super) fn follow_news(chosen: &Config) {
     let news = HEAP.arenas().news();
-    if news.take_pressure() {
+    // While the hook runs here, the news waits for it to end, or for another thread.
+    if !with_caches(|caches| caches.is_in_hook.get()) && news.take_pressure() {
         call_hook(chosen, |mapped_bytes| Pressure::Rising { mapped_bytes }, || ());
     }
     if news.take_watch() {
         // A process that may not have the thread is not asked again: the watch counts as begun.
-        os::spawn(watch);
+        start_thread(watch);
     }
 }
 

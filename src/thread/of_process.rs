@@ -87,6 +87,16 @@ pub(super) fn caches_are_flushed() {
     }
 }
 
+/// Why a variable has no meaning here that it has elsewhere.
+pub(super) fn refusal(name: &[u8]) -> Option<&'static str> {
+    (name == b"BACKGROUND_PURGE").then_some("is for Rust programs alone")
+}
+
+/// Never starts: the C library itself calls `free` while it holds locks that a new thread needs.
+pub(super) fn start_thread(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
+    false
+}
+
 /// Nothing: a program that knows nothing of this allocator has no hook.
 pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 

@@ -29,6 +29,11 @@ pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
+/// Why a variable has no meaning here that it has elsewhere: none is like that.
+pub(super) fn refusal(_name: &[u8]) -> Option<&'static str> {
+    None
+}
+
 /// Ends the process where a panic would unwind through the allocator.
 struct AbortOnUnwinding;
 
@@ -45,4 +50,4 @@ pub(super) fn run_hook(hook: fn(Pressure), pressure: Pressure) {
     core::mem::forget(no_unwinding);
 }
 
-pub(super) use os::trim_system_allocator;
+pub(super) use os::{spawn as start_thread, trim_system_allocator};

@@ -77,6 +77,18 @@ fn what_a_look_leaves_is_found_by_the_next() {
 }
 
 #[test]
+fn a_look_that_comes_late_forgets_nothing() {
+    let (mut retention, mut now) = (Retention::FIRST, 1000);
+    rest(&mut retention, &mut now, 0);
+    retention.pools_went(1000);
+    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    retention.look(now, FIRST + 1000);
+    retention.look(now - 5, FIRST + 1000);
+    assert!(retention.reserve() + 100 > FIRST + 1000);
+    assert_eq!(retention.looked_at, now);
+}
+
+#[test]
 fn an_arena_is_young_for_a_while() {
     assert!(Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 2));
     assert!(!Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 1));

@@ -10,6 +10,7 @@ mod child;
 mod rss;
 
 use std::fs;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,36 @@ fn an_idle_program_holds_nothing_and_the_thread_goes() {
             spike();
             wait_until("the thread goes", || threads() == threads_before);
         }
+    });
+}
+
+/// What their caches gave back when they ended, nobody else would look at.
+#[test]
+fn what_threads_leave_when_they_end_comes_back() {
+    child::passes("what_threads_leave_when_they_end_comes_back", || {
+        const THREADS: usize = 100;
+        let work = || {
+            for size in (8..=512).step_by(8) {
+                let mut chain = Chain::new(size);
+                (0..32).for_each(|_| assert!(chain.push()));
+            }
+        };
+        thread::spawn(work).join().expect("no panic");
+        GLOBAL.trim();
+        let before = rss::resident_bytes();
+        let barrier = Arc::new(Barrier::new(THREADS));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let barrier = Arc::clone(&barrier);
+                thread::spawn(move || {
+                    work();
+                    // All have full caches at once.
+                    barrier.wait();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        wait_until("memory comes back", || rss::resident_bytes().saturating_sub(before) < 8 << 20);
     });
 }
 

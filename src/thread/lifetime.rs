@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
-use super::memory::follow_news;
+use super::memory::start_wanted_watch;
 use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
@@ -90,7 +90,7 @@ pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
     if EXIT.is_due(value) {
         with_caches(Caches::flush_for_good);
         caches_are_flushed();
-        follow_news(&Config::DEFAULT);
+        start_wanted_watch();
     }
 }
 

@@ -110,7 +110,13 @@ pub(super) fn follow_news(chosen: &Config) {
     if !with_caches(|caches| caches.is_in_hook.get()) && news.take_pressure() {
         call_hook(chosen, |mapped_bytes| Pressure::Rising { mapped_bytes }, || ());
     }
-    if news.take_watch() {
+    start_wanted_watch();
+}
+
+/// Starts the thread that watches over what is idle, if one is wanted.
+#[inline]
+pub(super) fn start_wanted_watch() {
+    if HEAP.arenas().news().take_watch() {
         // A process that may not have the thread is not asked again: the watch counts as begun.
         start_thread(watch);
     }

@@ -82,6 +82,9 @@ pub const EMPTY_ARENAS_FIRST: usize = 16;
 /// Empty arenas that stay mapped at most, if few are in use: 64 MiB.
 pub const EMPTY_ARENAS_MAX: usize = 256;
 
+/// Idle pools between used ones that stay at most, if few arenas are in use, in arenas: 16 MiB.
+pub const IDLE_BETWEEN_ARENAS_MAX: usize = 64;
+
 /// In a large heap, one empty arena may stay mapped for each so many in use.
 pub const USED_ARENAS_PER_EMPTY: usize = 8;
 

@@ -299,9 +299,11 @@ impl ArenaLists {
         leaving
     }
 
-    /// Idle pools beyond what there may be.
+    /// Idle pools between used ones, beyond what there may be.
     pub(super) fn excess(&self) -> usize {
-        Retention::excess(self.idle, self.used())
+        // Of an empty arena some may be purged, which makes this a little less than there are.
+        let idle_between = self.idle.saturating_sub(self.empty * BLOCK_POOLS_PER_ARENA);
+        Retention::excess(idle_between, self.used())
     }
 
     /// Unlinks empty arenas with at most about so many idle pools, since these were of no use.

@@ -5,7 +5,8 @@
 //!
 //! - When arenas become empty: one that has been in use for long is not about to be wanted again, and
 //!   goes if more than the reserve are empty; a young one stays within a bound, for what was built up
-//!   a moment ago may be built up again in the next. The same bound holds for all idle pools.
+//!   a moment ago may be built up again in the next. Idle pools between used ones have a lower bound:
+//!   they come of blocks that are freed in no order, or of sizes that are no longer asked for.
 //! - From time to time: as many idle pools as there were at every moment since the last look have been
 //!   of no use; what of them exceeds the reserve goes.
 //!
@@ -16,8 +17,8 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{
-    BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, LOOK_MILLISECONDS,
-    RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
+    BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX,
+    LOOK_MILLISECONDS, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
 };
 
 /// What has been seen and learnt. All zeros at first, so that it takes no place in a program's file.
@@ -69,11 +70,11 @@ impl Retention {
         EMPTY_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY)
     }
 
-    /// Idle pools that are to go at once, since they are more than there may be; none as long as
-    /// these are few.
-    pub(super) fn excess(idle: usize, used_arenas: usize) -> usize {
-        let most = Self::empty_arenas_most(used_arenas) * BLOCK_POOLS_PER_ARENA;
-        let excess = idle.saturating_sub(most);
+    /// Of so many idle pools between used ones, those that are to go at once, since they are more than
+    /// there may be; none as long as these are few.
+    pub(super) fn excess(idle_between: usize, used_arenas: usize) -> usize {
+        let most = IDLE_BETWEEN_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY);
+        let excess = idle_between.saturating_sub(most * BLOCK_POOLS_PER_ARENA);
         if excess < EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA { 0 } else { excess }
     }
 

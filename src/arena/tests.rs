@@ -4,7 +4,9 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::*;
-use crate::config::{EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, YOUNG_MILLISECONDS};
+use crate::config::{
+    EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX, YOUNG_MILLISECONDS,
+};
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
 use crate::size_class::SizeClass;
@@ -211,7 +213,7 @@ fn no_more_is_idle_than_may_be_between_used_pools_either() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     let pools = take(&arenas, 63 * 400);
-    let most = EMPTY_ARENAS_MAX * 63;
+    let most = IDLE_BETWEEN_ARENAS_MAX * 63;
     let mut kept = Vec::new();
     // As they come back in a program: a few at a time.
     for some in pools.chunks(63) {

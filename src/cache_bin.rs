@@ -15,7 +15,9 @@ use crate::os::debug_check;
 /// Invariant: `head` starts a chain of `capacity - room` blocks, and 0 <= `room` <= `capacity`.
 ///
 /// `room` is signed, and below zero between a push that found none and the slow path that it took, so
-/// that the fast path is one subtraction in memory and a jump on its sign.
+/// that the fast path is one subtraction in memory and a jump on its sign. Aligned so that none lies in
+/// two cache lines.
+#[repr(align(16))]
 pub(crate) struct Bin {
     head: Cell<Link>,
     room: Cell<i32>,

@@ -58,8 +58,7 @@ static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
 /// How often all threads have been asked to give back what they hold.
 static TRIM_REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
-/// What one thread holds. Aligned like its bins, of which none then lies in two cache lines.
-#[repr(align(16))]
+/// What one thread holds.
 struct Caches {
     small: ThreadCache,
     large: LargeCache,

@@ -36,6 +36,10 @@
 //! Set `lto = "fat"` or `"thin"` in the release profile: then `Box::new` is six instructions of this
 //! allocator, and `drop` five.
 //!
+//! What is free goes back to the system by itself, at once with [`Obmalloc::trim`], and within bounds
+//! that [`Obmalloc::with_limit`] and its kin set; [`Obmalloc::stats`] and [`Obmalloc::heap_map`] show what there
+//! is, in release builds and exactly.
+//!
 //! Where there are no arenas (Windows, wasm), every request passes to the system allocator.
 //!
 //! # Floors

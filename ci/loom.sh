@@ -129,7 +129,7 @@ mistake 'the class of a pool is noted after its first blocks are out' src/heap.r
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
     's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            old += usize::from(lists.give_pool(pool, now));\n        }\n/        while let Some(pool) = pools.pop() {\1old += usize::from(self.lists.lock().give_pool(pool, now));\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
 mistake 'a survey does not keep the classes as they were' src/heap.rs \
-    's/self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)        for class in [^{]*{[^{]*{[^}]*};\n        }\n/\1/'
+    's/self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)[^\n]*SAFETY[^\n]*\n[^\n]*unlock_classes[^\n]*\n/\1/'
 mistake 'a new pool is made one of a class without the lock' src/heap.rs \
     's/        let mut heap = self.class(shard, class).lock();\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.class(shard, class).lock();\n/'
 

@@ -255,7 +255,7 @@ impl<P: PageSource> Arenas<P> {
         }
     }
 
-    /// Purges about so many idle pools, of the sparsest arenas first, and returns how many.
+    /// Purges about so many idle pools between used ones, of the sparsest arenas first, and returns how many.
     fn purge_idle(&self, most: usize) -> usize {
         let page_pools = self.pages.page_bytes().div_ceil(POOL_BYTES);
         let mut purged = 0;
@@ -287,7 +287,7 @@ impl<P: PageSource> Arenas<P> {
     }
 
     /// Releases every empty arena, and returns the bytes.
-    pub(crate) fn release_empty(&self) -> usize {
+    fn release_empty(&self) -> usize {
         let leaving = self.lists.lock().unlink_empty(0, usize::MAX);
         self.release(leaving)
     }

@@ -427,10 +427,8 @@ impl<P: PageSource> Heap<P> {
     pub(crate) fn survey(&self, shards: usize, surveyor: &mut impl Surveyor) {
         self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));
         self.arenas.survey(surveyor);
-        for class in self.shards.iter().take(shards).flatten() {
-            // SAFETY: closed above, by this thread, and no guard is left.
-            unsafe { class.force_unlock() };
-        }
+        // SAFETY: closed above, by this thread.
+        unsafe { self.unlock_classes(shards) };
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.
@@ -442,6 +440,17 @@ impl<P: PageSource> Heap<P> {
     pub(crate) unsafe fn unlock_after_fork(&self, shards: usize) {
         // SAFETY: the caller owes the call before.
         unsafe { self.arenas.unlock_after_fork() };
+        // SAFETY: as above.
+        unsafe { self.unlock_classes(shards) };
+    }
+
+    /// Opens the locks of all classes of the first `shards` shards.
+    ///
+    /// # Safety
+    ///
+    /// - [`Heap::lock_classes`] was called before with as many shards, by this thread or its image in the
+    ///   parent.
+    unsafe fn unlock_classes(&self, shards: usize) {
         for class in self.shards.iter().take(shards).flatten() {
             // SAFETY: the caller owes the call before.
             unsafe { class.force_unlock() };

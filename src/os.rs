@@ -2,8 +2,10 @@
 //!
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
 //! [`ThreadExit`], [`at_fork`], [`at_exit`], [`spawn`], [`sleep`], [`cores`], [`yield_now`],
-//! [`for_each_variable`], [`write_error`], [`write_error_bytes`] and [`abort`]. `unix` serves Linux (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every request
-//! passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned` where nothing is.
+//! [`for_each_variable`], [`write_error`], [`write_error_bytes`] and [`abort`]. `unix` serves Linux
+//! (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every
+//! request passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned`
+//! where nothing is.
 
 use core::ptr::NonNull;
 

@@ -314,8 +314,9 @@ impl ArenaLists {
         leaving
     }
 
-    /// Claims the free pools of some arenas that have idle ones, the sparsest first, until these are
-    /// `most` or there is no place for more claims. Says how many are idle.
+    /// Claims the free pools of some arenas in use that have idle ones, the sparsest first, until these are
+    /// `most` or there is no place for more claims. Says how many are idle. Empty arenas are released, not
+    /// purged.
     pub(super) fn claim_idle(
         &mut self,
         most: usize,
@@ -324,7 +325,7 @@ impl ArenaLists {
     ) -> usize {
         let idle_before = self.idle;
         let mut places = claims.iter_mut();
-        for free_pools in (1..POOLS_PER_ARENA).rev() {
+        for free_pools in (1..BLOCK_POOLS_PER_ARENA).rev() {
             let mut cursor = self.lists[0][free_pools];
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();

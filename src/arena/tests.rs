@@ -214,15 +214,23 @@ fn no_more_is_idle_than_may_be_between_used_pools_either() {
     let arenas = Arenas::new(&pages);
     let pools = take(&arenas, 63 * 400);
     let most = IDLE_BETWEEN_ARENAS_MAX * 63;
+    // Young empty arenas are bounded by themselves, and left alone.
+    const EMPTY: usize = 20;
+    let (empty, pools) = (pools[..63 * EMPTY].to_vec(), pools[63 * EMPTY..].to_vec());
+    give(&arenas, empty);
     let mut kept = Vec::new();
     // As they come back in a program: a few at a time.
     for some in pools.chunks(63) {
         kept.push(some[0]);
         give(&arenas, some[1..].iter().copied());
-        assert!(idle(&arenas) < most + EMPTY_ARENAS_FIRST * 63);
+        assert!(idle(&arenas) < 63 * EMPTY + most + EMPTY_ARENAS_FIRST * 63);
     }
-    assert!(idle(&arenas) >= most - 63);
-    assert_eq!(counts(&arenas), (400, 0));
+    assert!(idle(&arenas) >= 63 * EMPTY + most - 63);
+    assert_eq!(counts(&arenas), (400, EMPTY));
+    let idle_in_empty = |lists: &ArenaLists| {
+        lists.all().filter(|arena| arena.is_empty()).map(Arena::idle_pools).sum::<usize>()
+    };
+    assert_eq!(idle_in_empty(&arenas.lists.lock()), 63 * EMPTY, "an empty arena was purged");
     give(&arenas, kept);
     arenas.release_free();
     assert_eq!(pages.live(), 0);

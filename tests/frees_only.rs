@@ -69,8 +69,8 @@ fn a_thread_that_only_frees_maps_nothing() {
         let in_use = rss::resident_bytes();
         let freed = thread::spawn(move || {
             free_and_map_nothing(&mut chains);
-            // What was allocated a moment ago may stay until then.
-            assert!(GLOBAL.trim() > BYTES / 2);
+            // At least the reserve, of 4 MiB, is there until then; how much more depends on the clock.
+            assert!(GLOBAL.trim() > 2 << 20);
             rss::resident_bytes()
         });
         let freed = freed.join().expect("the thread does not panic");

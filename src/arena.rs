@@ -189,15 +189,15 @@ impl<P: PageSource> Arenas<P> {
             return;
         }
         let now = self.now();
-        let mut old = 0;
+        let mut going = 0;
         let mut lists = self.lists.lock();
         while let Some(pool) = pools.pop() {
             let address = pool.address();
             debug_check!(self.map.class_at(address) == pool.class(), "pool map differs", address);
             self.map.clear(address);
-            old += usize::from(lists.give_pool(pool, now));
+            going += usize::from(lists.give_pool(pool, now));
         }
-        let leaving = lists.unlink_surplus(old);
+        let leaving = lists.unlink_surplus(going);
         let excess = lists.excess();
         lists.want_watch();
         let told = lists.take_told();
@@ -258,6 +258,7 @@ impl<P: PageSource> Arenas<P> {
     /// Purges about so many idle pools between used ones, of the sparsest arenas first, and returns how many.
     fn purge_idle(&self, most: usize) -> usize {
         let page_pools = self.pages.page_bytes().div_ceil(POOL_BYTES);
+        let now = self.now();
         let mut purged = 0;
         let mut all_go = true;
         // Where the system takes one claim not, it will not take the others now.
@@ -266,14 +267,19 @@ impl<P: PageSource> Arenas<P> {
             if self.lists.lock().claim_idle(most - purged, page_pools, &mut claims) == 0 {
                 break;
             }
+            let mut going = 0;
             for claim in claims.iter().flatten() {
                 let goes = claim.purge_runs(|start, bytes| {
                     // SAFETY: pools of a mapped arena, whose pages are all claimed.
                     unsafe { self.pages.purge(start, bytes) }
                 });
-                self.lists.lock().settle(claim, goes);
+                going += usize::from(self.lists.lock().settle(claim, goes, now));
                 purged += if goes { claim.idle_pools() } else { 0 };
                 all_go &= goes;
+            }
+            if going > 0 {
+                let leaving = self.lists.lock().unlink_surplus(going);
+                self.release(leaving);
             }
         }
         purged

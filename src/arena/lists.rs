@@ -242,7 +242,7 @@ impl ArenaLists {
         let (pool, is_resident, is_zeroed) = taken?;
         if is_resident {
             self.idle_is(self.idle - 1);
-        } else {
+        } else if self.idle == 0 {
             self.retention.virgin_pool_taken(self.used());
         }
         Some((pool, is_zeroed))
@@ -253,8 +253,7 @@ impl ArenaLists {
         self.retention.idle_is(idle);
     }
 
-    /// Takes back an empty pool, and says if its arena is now one that should go: empty, after it was
-    /// in use for long.
+    /// Takes back an empty pool, and says if its arena is now one that should go.
     pub(super) fn give_pool(&mut self, pool: Pool, now: usize) -> bool {
         let arena = Arena::of(pool);
         let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);
@@ -264,7 +263,13 @@ impl ArenaLists {
         }
         self.set_free(arena, free | bit);
         self.idle += 1;
-        arena.is_empty() && !Retention::is_young(arena.header().used_since.get(), now)
+        Self::should_go(arena, now)
+    }
+
+    /// Whether an arena is empty, and was in use for long or has little memory that is worth keeping.
+    fn should_go(arena: Arena, now: usize) -> bool {
+        let is_young = Retention::is_young(arena.header().used_since.get(), now);
+        arena.is_empty() && (!is_young || arena.idle_pools() < BLOCK_POOLS_PER_ARENA / 2)
     }
 
     /// Unlinks at most `most` empty arenas, until only `kept` are left, and returns them as a chain.
@@ -287,13 +292,12 @@ impl ArenaLists {
         leaving
     }
 
-    /// Unlinks the empty arenas that are not worth keeping, once `old` arenas that were in use for long
-    /// have become empty.
-    pub(super) fn unlink_surplus(&mut self, old: usize) -> Option<Arena> {
+    /// Unlinks the empty arenas that are not worth keeping, once `going` arenas have become such as should go.
+    pub(super) fn unlink_surplus(&mut self, going: usize) -> Option<Arena> {
         let idle_before = self.idle;
         let most = Retention::empty_arenas_most(self.used());
         // The one that became empty last is the first to go.
-        let kept = self.retention.empty_arenas_kept().max(self.empty.saturating_sub(old));
+        let kept = self.retention.empty_arenas_kept().max(self.empty.saturating_sub(going));
         let leaving = self.unlink_empty(kept.min(most), usize::MAX);
         self.retention.pools_went(idle_before - self.idle);
         leaving
@@ -345,8 +349,8 @@ impl ArenaLists {
         idle_before - self.idle
     }
 
-    /// Takes back what was claimed: purged, or as it was.
-    pub(super) fn settle(&mut self, claim: &Claim, is_purged: bool) {
+    /// Takes back what was claimed: purged, or as it was. Says if its arena is now one that should go.
+    pub(super) fn settle(&mut self, claim: &Claim, is_purged: bool, now: usize) -> bool {
         let header = claim.arena.header();
         let idle = claim.idle.count_ones() as usize;
         if is_purged {
@@ -358,6 +362,7 @@ impl ArenaLists {
             self.idle += idle;
         }
         self.set_free(claim.arena, header.free.get() | claim.pools);
+        Self::should_go(claim.arena, now)
     }
 
     /// All arenas that are mapped, the newest first.

@@ -237,6 +237,39 @@ fn no_more_is_idle_than_may_be_between_used_pools_either() {
 }
 
 #[test]
+fn a_young_arena_goes_when_it_is_empty_if_most_of_it_is_purged() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let kept = give_most(&arenas, take(&arenas, 63 * 100), 63);
+    arenas.release_free();
+    assert_eq!((counts(&arenas), idle(&arenas)), ((100, 0), 0));
+    give(&arenas, kept);
+    assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_virgin_pool_is_no_regret_while_others_are_idle() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    // One arena's free pools are purged; two that are sparser come to have idle ones.
+    let mut pools = take(&arenas, 63 * 3);
+    let sparse = pools.split_off(63);
+    give(&arenas, pools.drain(..30));
+    arenas.release_free();
+    let kept = give_most(&arenas, sparse, 63);
+    assert_eq!(idle(&arenas), 2 * 62);
+    let kept_before = arenas.lists.lock().retention.empty_arenas_kept();
+    let virgin = take(&arenas, 30);
+    assert_eq!(idle(&arenas), 2 * 62, "the fullest arena is the one that was purged");
+    assert_eq!(arenas.lists.lock().retention.empty_arenas_kept(), kept_before);
+    give(&arenas, pools.into_iter().chain(kept).chain(virgin));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
 fn only_pages_all_of_whose_pools_are_free_are_purged() {
     let pages = TestPages::default();
     pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);

@@ -9,7 +9,7 @@ pub struct Allocator {
     pub colour: &'static str,
 }
 
-pub const ALLOCATORS: [Allocator; 5] = [
+pub const ALLOCATORS: [Allocator; 8] = [
     Allocator { name: SUBJECT, packages: &["obmalloc"], colour: "#d55e00" },
     Allocator { name: "system", packages: &[], colour: "#9a9a9a" },
     Allocator {
@@ -19,6 +19,17 @@ pub const ALLOCATORS: [Allocator; 5] = [
     },
     Allocator { name: "mimalloc", packages: &["mimalloc", "libmimalloc-sys"], colour: "#00795a" },
     Allocator { name: "snmalloc", packages: &["snmalloc-rs", "snmalloc-sys"], colour: "#cc79a7" },
+    Allocator { name: "rpmalloc", packages: &["rpmalloc", "rpmalloc-sys"], colour: "#e69f00" },
+    Allocator {
+        name: "rusty_alloc",
+        packages: &["rusty_alloc-api", "rusty_alloc"],
+        colour: "#332288",
+    },
+    Allocator {
+        name: "tcmalloc",
+        packages: &["tcmalloc-better", "libtcmalloc-sys"],
+        colour: "#88ccee",
+    },
 ];
 
 /// The allocator that this comparison is about; the others are its peers.

@@ -23,13 +23,26 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[global_allocator]
 static GLOBAL: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 
+#[cfg(feature = "rpmalloc")]
+#[global_allocator]
+static GLOBAL: rpmalloc::RpMalloc = rpmalloc::RpMalloc;
+
+#[cfg(feature = "rusty_alloc")]
+#[global_allocator]
+static GLOBAL: rusty_alloc_api::RustyAlloc = rusty_alloc_api::RustyAlloc;
+
+#[cfg(feature = "tcmalloc")]
+#[global_allocator]
+static GLOBAL: tcmalloc_better::TCMalloc = tcmalloc_better::TCMalloc;
+
 #[cfg(not(any(
     feature = "obmalloc",
     feature = "system",
     feature = "jemalloc",
     feature = "mimalloc",
-    feature = "snmalloc"
+    feature = "snmalloc",
+    feature = "rpmalloc",
+    feature = "rusty_alloc",
+    feature = "tcmalloc"
 )))]
-compile_error!(
-    "enable exactly one of the features obmalloc, system, jemalloc, mimalloc and snmalloc"
-);
+compile_error!("enable exactly one feature that names an allocator");

@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Instant;
 
-use crate::Measurement;
 use crate::block::{Block, new_block};
+use crate::harness::Measurement;
 use crate::random::Random;
 
 const BUFFERS_PER_BATCH: usize = 32;

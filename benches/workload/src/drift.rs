@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use crate::Measurement;
 use crate::block::{Block, new_block, resident_slots};
+use crate::harness::Measurement;
 use crate::memory::Before;
 use crate::random::Random;
 

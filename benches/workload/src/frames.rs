@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 use crate::random::Random;
 
 const FRAMES: usize = 8;

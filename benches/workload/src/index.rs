@@ -6,7 +6,8 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Measurement, sources};
+use crate::harness::Measurement;
+use crate::sources;
 
 /// The standard hash function, but with the same keys in every run.
 type FixedHasher = BuildHasherDefault<DefaultHasher>;

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::{Measurement, sources};
+use crate::harness::Measurement;
+use crate::sources;
 
 pub fn run(document: &Path, passes: u32) -> Result<Measurement, String> {
     let text = sources::read_text(document)?;

@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Instant;
 
-use crate::Measurement;
 use crate::block::{Block, new_block};
+use crate::harness::Measurement;
 use crate::random::Random;
 
 const SLOTS: usize = 5_000;

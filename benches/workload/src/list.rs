@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 use crate::memory::Before;
 
 struct Node {

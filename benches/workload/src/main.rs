@@ -1,8 +1,4 @@
 //! Runs one workload under the global allocator that this binary was built with, and prints what it took.
-//!
-//! The work is the same in every build: inputs are read before the clock starts, random numbers have fixed
-//! seeds, and the checksum lets the caller see that no allocator computed something else. Memory is read
-//! after the clock stopped and everything was dropped; what a workload holds at a moment of its own, then.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +8,7 @@ mod buffers;
 mod drift;
 mod frames;
 mod giveaway;
+mod harness;
 mod index;
 mod json;
 mod larson;
@@ -29,70 +26,19 @@ mod syntax;
 mod trees;
 mod workers;
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
-use memory::Held;
-
-const USAGE: &str = "usage: workload NAME SCALE [INPUT]";
-
-/// Time for purges that an allocator does behind the program's back, before the final memory is read.
-const REST: Duration = Duration::from_millis(100);
-
-/// What a workload hands back once all it allocated is dropped.
-struct Measurement {
-    elapsed: Duration,
-    operations: Option<u64>,
-    checksum: u64,
-    /// Read before the drop, where a workload asks how much memory comes back.
-    held: Option<Held>,
-}
+use harness::{Input, Measurement, cores};
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1)) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            eprintln!("workload: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    harness::main(measure)
 }
 
-fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
-    let (Some(name), Some(scale)) = (arguments.next(), arguments.next()) else {
-        return Err(USAGE.to_owned());
-    };
-    let scale = scale.parse().map_err(|_| format!("scale {scale:?} is not a number; {USAGE}"))?;
-    let input = arguments.next().map(PathBuf::from);
-    let measurement = measure(&name, scale, input.as_deref())?;
-    thread::sleep(REST);
-    let end_rss = memory::resident();
-    let peak_rss = memory::peak_resident();
-    let held = measurement.held.as_ref();
-    Ok(format!(
-        "elapsed_ns={} operations={} checksum={} peak_rss={} end_rss={} held={} reference={}",
-        measurement.elapsed.as_nanos(),
-        or_dash(measurement.operations),
-        measurement.checksum,
-        or_dash(peak_rss),
-        or_dash(end_rss),
-        or_dash(held.map(|held| held.resident_bytes)),
-        or_dash(held.map(|held| held.reference_bytes)),
-    ))
-}
-
-fn measure(name: &str, scale: u32, input: Option<&Path>) -> Result<Measurement, String> {
-    let input = || input.ok_or_else(|| format!("{name} needs an input file; {USAGE}"));
+fn measure(name: &str, scale: u32, input: Input) -> Result<Measurement, String> {
     Ok(match name {
-        "json" => json::run(input()?, scale)?,
-        "syn" => syntax::run(input()?, scale)?,
-        "index" => index::run(input()?, scale)?,
+        "json" => json::run(input.file()?, scale)?,
+        "syn" => syntax::run(input.file()?, scale)?,
+        "index" => index::run(input.file()?, scale)?,
         "trees-1" => trees::run(1, scale),
         "trees-n" => trees::run(cores(), scale),
         "larson-n" => larson::run(cores(), scale),
@@ -110,14 +56,6 @@ fn measure(name: &str, scale: u32, input: Option<&Path>) -> Result<Measurement, 
         "reclass" => reclass::run(scale),
         "rotate" => rotate::run(scale),
         "giveaway" => giveaway::run(scale),
-        _ => return Err(format!("no workload is named {name:?}")),
+        _ => return Err(harness::unknown(name)),
     })
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn or_dash(value: Option<impl Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

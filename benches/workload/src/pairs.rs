@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 
 const PAIRS: u64 = 1_000_000;
 const SIZES: u64 = 4;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 use crate::random::Random;
 
 const MESSAGES_PER_BATCH: usize = 256;

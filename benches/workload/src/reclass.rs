@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use crate::Measurement;
 use crate::block::{new_block, resident_slots};
+use crate::harness::Measurement;
 use crate::memory::Before;
 
 const SMALLER: usize = 64;

@@ -6,8 +6,8 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use crate::Measurement;
 use crate::block::{Block, new_block};
+use crate::harness::Measurement;
 use crate::random::Random;
 
 const REPLACEMENTS: u64 = 1_000_000;

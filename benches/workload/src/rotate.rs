@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 use crate::memory::Before;
 use crate::workers::{BATCH_BYTES, Worker, empty_batch};
 

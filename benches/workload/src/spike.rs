@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Measurement;
 use crate::block::{Block, new_block, resident_slots};
+use crate::harness::Measurement;
 use crate::memory::Before;
 use crate::random::Random;
 

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Measurement, sources};
+use crate::harness::Measurement;
+use crate::sources;
 
 pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
     let mut texts = sources::read(list)?;

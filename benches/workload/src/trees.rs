@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::Measurement;
+use crate::harness::Measurement;
 
 const MIN_DEPTH: u32 = 4;
 const MAX_DEPTH: u32 = 15;

@@ -72,6 +72,8 @@ pub struct Workload {
     pub name: &'static str,
     pub kind: Kind,
     pub input: Input,
+    /// Whether it keeps as many threads busy as it is asked to, rather than a number of its own.
+    pub is_threaded: bool,
     /// Repetitions for about a second, and for about a tenth to two tenths of one. A million replacements
     /// take longer, but fewer would still show the order in which the slots were filled. Those about memory
     /// take what they need to be telling, and about a fifth of it.
@@ -84,13 +86,13 @@ pub const WORKLOADS: [Workload; 20] = [
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
     synthetic(Kind::SmallBlocks, "trees-1", 5, 1),
-    synthetic(Kind::SmallBlocks, "trees-n", 5, 1),
-    synthetic(Kind::SmallBlocks, "larson-n", 200, 30),
-    synthetic(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
+    threaded(Kind::SmallBlocks, "trees-n", 5, 1),
+    threaded(Kind::SmallBlocks, "larson-n", 200, 30),
+    threaded(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
     synthetic(Kind::SmallBlocks, "pairs", 20, 3),
     synthetic(Kind::SmallBlocks, "replace-1m", 3, 1),
     synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),
-    synthetic(Kind::LargeBlocks, "buffers", 30_000, 5_000),
+    threaded(Kind::LargeBlocks, "buffers", 30_000, 5_000),
     synthetic(Kind::LargeBlocks, "frames", 200, 30),
     synthetic(Kind::Memory, "spike", 400, 80),
     synthetic(Kind::Memory, "sparse", 400, 80),
@@ -108,9 +110,14 @@ const fn real_program(
     full_scale: u32,
     quick_scale: u32,
 ) -> Workload {
-    Workload { name, kind: Kind::RealProgram, input, full_scale, quick_scale }
+    let kind = Kind::RealProgram;
+    Workload { name, kind, input, is_threaded: false, full_scale, quick_scale }
 }
 
 const fn synthetic(kind: Kind, name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
-    Workload { name, kind, input: Input::None, full_scale, quick_scale }
+    Workload { name, kind, input: Input::None, is_threaded: false, full_scale, quick_scale }
+}
+
+const fn threaded(kind: Kind, name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
+    Workload { is_threaded: true, ..synthetic(kind, name, full_scale, quick_scale) }
 }

@@ -1,6 +1,7 @@
-//! The chart: a panel for each metric and profile, side by side, with one group of bars a workload.
+//! The chart: a panel for each metric and profile, side by side, with one group of bars a case.
 
-use crate::catalogue::{Allocator, Kind, Workload};
+use crate::case::Case;
+use crate::catalogue::{Allocator, Kind};
 use crate::options::Options;
 use crate::results::{Metric, Results};
 use crate::svg::{Svg, Text};
@@ -28,7 +29,7 @@ const SHADE: &str = "#f4f4f4";
 
 /// A row of the chart, in every panel.
 enum Row<'a> {
-    Workload(&'a Workload),
+    Case(&'a Case),
     Mean(Kind),
 }
 
@@ -88,10 +89,9 @@ pub fn render(options: &Options, results: &Results, environment: &[String]) -> S
 fn rows(options: &Options) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for kind in Kind::TIMED {
-        let workloads = options.workloads.iter();
-        let of_kind = workloads.filter(|workload| workload.kind == kind);
+        let of_kind = options.cases.iter().filter(|case| case.kind() == kind);
         let before = rows.len();
-        rows.extend(of_kind.map(|workload| Row::Workload(workload)));
+        rows.extend(of_kind.map(Row::Case));
         if rows.len() > before {
             rows.push(Row::Mean(kind));
         }
@@ -123,7 +123,7 @@ impl Chart<'_> {
             let x = MARGIN + NAMES_WIDTH - 10.0;
             let style = Text::new(13.0, INK).anchored("end");
             match row {
-                Row::Workload(workload) => self.svg.text(x, middle + 4.0, style, workload.name),
+                Row::Case(case) => self.svg.text(x, middle + 4.0, style, case.name()),
                 Row::Mean(kind) => {
                     let width = self.width - 2.0 * MARGIN;
                     self.svg.rectangle(MARGIN, y, width, height, SHADE);
@@ -183,9 +183,9 @@ impl Chart<'_> {
 
     /// The absolute value for the baseline, as its ratio says nothing; the ratio for the others.
     fn label(&self, panel: &Panel, allocator: &str, row: &Row, ratio: f64) -> String {
-        if let Row::Workload(workload) = row
+        if let Row::Case(case) = row
             && allocator == self.results.baseline()
-            && let Some(summary) = self.results.summary(panel.profile, allocator, workload.name)
+            && let Some(summary) = self.results.summary(panel.profile, allocator, case)
             && let Some(value) = panel.metric.of(&summary)
         {
             return match panel.metric {
@@ -198,21 +198,19 @@ impl Chart<'_> {
 
     fn ratio(&self, panel: &Panel, allocator: &str, row: &Row) -> Option<f64> {
         let &Panel { metric, profile, .. } = panel;
-        let workloads = &self.options.workloads;
+        let cases = &self.options.cases;
         match *row {
-            Row::Workload(workload) => {
-                self.results.ratio(metric, profile, allocator, workload.name)
-            }
-            Row::Mean(kind) => self.results.mean_ratio(metric, profile, allocator, workloads, kind),
+            Row::Case(case) => self.results.ratio(metric, profile, allocator, case),
+            Row::Mean(kind) => self.results.mean_ratio(metric, profile, allocator, cases, kind),
         }
     }
 
     /// The fastest and the slowest run, relative to the median of the baseline.
     fn range(&self, panel: &Panel, allocator: &str, row: &Row) -> Option<(f64, f64)> {
-        let (Row::Workload(workload), Metric::Time) = (row, panel.metric) else {
+        let (Row::Case(case), Metric::Time) = (row, panel.metric) else {
             return None;
         };
-        let of = |allocator| self.results.summary(panel.profile, allocator, workload.name);
+        let of = |allocator| self.results.summary(panel.profile, allocator, case);
         let (summary, baseline) = (of(allocator)?, of(self.results.baseline())?);
         Some((summary.fastest / baseline.time, summary.slowest / baseline.time))
     }

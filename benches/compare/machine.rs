@@ -19,7 +19,7 @@ pub fn describe(allocators: &[&Allocator], inputs: &Inputs) -> Vec<String> {
 }
 
 fn machine() -> String {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let mut facts = vec![
         processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         format!("{cores} core{}", if cores == 1 { "" } else { "s" }),
@@ -28,6 +28,10 @@ fn machine() -> String {
     facts.extend(libc_version());
     facts.extend(huge_pages());
     facts.join(", ")
+}
+
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn processor() -> Option<String> {

@@ -4,6 +4,7 @@
 //! inlined as it is for a user. `cargo bench --bench compare -- --help` lists the options.
 
 mod binaries;
+mod case;
 mod catalogue;
 mod chart;
 mod inputs;
@@ -85,9 +86,9 @@ fn print_problems(absences: &[Absence], failures: &[Failure]) {
     for Absence { allocator, profile, reason } in absences {
         println!("ABSENT: {allocator} ({profile}): {reason}\n");
     }
-    for Failure { workload, allocator, profile, message } in failures {
+    for Failure { case, allocator, profile, message } in failures {
         let message = message.trim_end();
-        println!("FAILED: {workload} with {allocator} ({profile}): {message}\n");
+        println!("FAILED: {case} with {allocator} ({profile}): {message}\n");
     }
 }
 

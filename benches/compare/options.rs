@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::case::{Case, ThreadCounts};
 use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, WORKLOADS, Workload};
+use crate::machine;
 
 const FULL_ROUNDS: u32 = 5;
 const QUICK_ROUNDS: u32 = 3;
@@ -8,20 +10,20 @@ const QUICK_ROUNDS: u32 = 3;
 pub struct Options {
     pub quick: bool,
     pub rounds: u32,
-    pub workloads: Vec<&'static Workload>,
+    pub cases: Vec<Case>,
     pub allocators: Vec<&'static Allocator>,
     pub profiles: Vec<&'static str>,
 }
 
 impl Options {
-    /// The workloads that are compared by time.
-    pub fn timed(&self) -> impl Iterator<Item = &'static Workload> {
-        self.workloads.iter().copied().filter(|workload| Kind::TIMED.contains(&workload.kind))
+    /// The cases that are compared by time.
+    pub fn timed(&self) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(|case| Kind::TIMED.contains(&case.kind()))
     }
 
-    /// The workloads that are compared by what they hold.
-    pub fn memory(&self) -> impl Iterator<Item = &'static Workload> {
-        self.workloads.iter().copied().filter(|workload| workload.kind == Kind::Memory)
+    /// The cases that are compared by what they hold.
+    pub fn memory(&self) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(|case| case.kind() == Kind::Memory)
     }
 }
 
@@ -42,6 +44,7 @@ Runs each workload under each global allocator, in a process of its own.
   --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
   --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
   --only A,B          these workloads: {}
+  --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}
   --profiles A,B      these cargo profiles: {}
   --help              this text
@@ -55,10 +58,12 @@ Runs each workload under each global allocator, in a process of its own.
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut is_bench = false;
     let mut rounds = None;
+    let mut workloads: Vec<&'static Workload> = WORKLOADS.iter().collect();
+    let mut thread_counts = ThreadCounts::Cores(machine::cores());
     let mut options = Options {
         quick: false,
         rounds: 0,
-        workloads: WORKLOADS.iter().collect(),
+        cases: Vec::new(),
         allocators: ALLOCATORS.iter().collect(),
         profiles: PROFILES.to_vec(),
     };
@@ -72,7 +77,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             "--help" | "-h" => return Ok(Command::Help),
             "--quick" => options.quick = true,
             "--rounds" => rounds = Some(parse_rounds(&value()?)?),
-            "--only" => options.workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
+            "--only" => workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
+            "--threads" => thread_counts = ThreadCounts::Chosen(parse_threads(&value()?)?),
             "--allocators" => {
                 options.allocators = choose(&value()?, &ALLOCATORS, |entry| entry.name)?;
             }
@@ -85,6 +91,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
     }
     let default_rounds = if options.quick { QUICK_ROUNDS } else { FULL_ROUNDS };
     options.rounds = rounds.unwrap_or(default_rounds);
+    options.cases = Case::all(&workloads, &thread_counts);
     Ok(if is_bench { Command::Compare(options) } else { Command::Skip })
 }
 
@@ -93,6 +100,20 @@ fn parse_rounds(value: &str) -> Result<u32, String> {
         Ok(rounds @ 1..) => Ok(rounds),
         _ => Err(format!("{value:?} is not a number of rounds")),
     }
+}
+
+/// Each number once, in ascending order.
+fn parse_threads(value: &str) -> Result<Vec<usize>, String> {
+    let mut counts = Vec::new();
+    for count in value.split(',') {
+        match count.parse() {
+            Ok(threads @ 1..) => counts.push(threads),
+            _ => return Err(format!("{count:?} is not a number of threads")),
+        }
+    }
+    counts.sort_unstable();
+    counts.dedup();
+    Ok(counts)
 }
 
 /// The entries that `list` names, in the order of the catalogue.

@@ -2,18 +2,26 @@
 
 use std::fmt::Write;
 
-use crate::catalogue::{ALLOCATORS, Kind, SUBJECT, Workload};
+use crate::case::Case;
+use crate::catalogue::{ALLOCATORS, Kind, SUBJECT};
 use crate::runner::Report;
 
 pub struct Sample {
     pub round: u32,
     pub workload: &'static str,
+    pub threads: Option<usize>,
     pub allocator: &'static str,
     pub profile: &'static str,
     pub report: Report,
 }
 
-/// The runs of one workload under one allocator in one profile; times in seconds, memory in bytes.
+impl Sample {
+    fn is_of(&self, case: &Case) -> bool {
+        self.workload == case.workload.name && self.threads == case.threads
+    }
+}
+
+/// The runs of one case under one allocator in one profile; times in seconds, memory in bytes.
 pub struct Summary {
     pub time: f64,
     pub fastest: f64,
@@ -61,21 +69,19 @@ impl Results {
         names.find(|name| has_run(*name)).unwrap_or(SUBJECT)
     }
 
-    /// The checksum that the first run of a workload gave, and under which allocator and profile.
-    pub fn checksum(&self, workload: &str) -> Option<(u64, &'static str, &'static str)> {
+    /// The checksum that the first run of a case gave, and under which allocator and profile.
+    pub fn checksum(&self, case: &Case) -> Option<(u64, &'static str, &'static str)> {
         let mut samples = self.samples.iter();
-        let first = samples.find(|sample| sample.workload == workload)?;
+        let first = samples.find(|sample| sample.is_of(case))?;
         Some((first.report.checksum, first.allocator, first.profile))
     }
 
-    pub fn summary(&self, profile: &str, allocator: &str, workload: &str) -> Option<Summary> {
+    pub fn summary(&self, profile: &str, allocator: &str, case: &Case) -> Option<Summary> {
         let reports: Vec<&Report> = self
             .samples
             .iter()
             .filter(|sample| {
-                sample.profile == profile
-                    && sample.allocator == allocator
-                    && sample.workload == workload
+                sample.profile == profile && sample.allocator == allocator && sample.is_of(case)
             })
             .map(|sample| &sample.report)
             .collect();
@@ -97,25 +103,25 @@ impl Results {
         metric: Metric,
         profile: &str,
         allocator: &str,
-        workload: &str,
+        case: &Case,
     ) -> Option<f64> {
-        let of = |allocator| metric.of(&self.summary(profile, allocator, workload)?);
+        let of = |allocator| metric.of(&self.summary(profile, allocator, case)?);
         Some(of(allocator)? / of(self.baseline())?)
     }
 
-    /// The geometric mean of the ratios over the workloads of a kind; `None` if one of them is missing.
+    /// The geometric mean of the ratios over the cases of a kind; `None` if one of them is missing.
     pub fn mean_ratio(
         &self,
         metric: Metric,
         profile: &str,
         allocator: &str,
-        workloads: &[&Workload],
+        cases: &[Case],
         kind: Kind,
     ) -> Option<f64> {
-        let ratios: Vec<f64> = workloads
+        let ratios: Vec<f64> = cases
             .iter()
-            .filter(|workload| workload.kind == kind)
-            .map(|workload| self.ratio(metric, profile, allocator, workload.name))
+            .filter(|case| case.kind() == kind)
+            .map(|case| self.ratio(metric, profile, allocator, case))
             .collect::<Option<_>>()?;
         let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
         (!ratios.is_empty()).then(|| (logarithms / ratios.len() as f64).exp())
@@ -123,7 +129,7 @@ impl Results {
 
     /// Every run, one a line.
     pub fn to_csv(&self) -> String {
-        let mut csv = "round,profile,allocator,workload,elapsed_ns,operations,checksum,\
+        let mut csv = "round,profile,allocator,workload,threads,elapsed_ns,operations,checksum,\
                        peak_rss_bytes,end_rss_bytes,held_bytes,reference_bytes\n"
             .to_owned();
         let or_empty = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
@@ -131,11 +137,12 @@ impl Results {
             let report = &sample.report;
             writeln!(
                 csv,
-                "{},{},{},{},{},{},{},{},{},{},{}",
+                "{},{},{},{},{},{},{},{},{},{},{},{}",
                 sample.round,
                 sample.profile,
                 sample.allocator,
                 sample.workload,
+                or_empty(sample.threads.map(|threads| threads as u64)),
                 report.elapsed_ns,
                 or_empty(report.operations),
                 report.checksum,

@@ -1,20 +1,21 @@
 //! Runs the binaries, in alternating order, and reads what they print.
 
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::binaries::Contestant;
-use crate::catalogue::Workload;
+use crate::case::Case;
 use crate::inputs::Inputs;
 use crate::options::Options;
 use crate::results::{Results, Sample};
 
 /// No run takes seconds on any machine in use; one that takes minutes hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
+/// In which a binary finds the number of threads.
+const THREADS_VARIABLE: &str = "WORKLOAD_THREADS";
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What a workload prints about one run.
@@ -32,7 +33,7 @@ pub struct Report {
 
 /// A run that did not do its work.
 pub struct Failure {
-    pub workload: &'static str,
+    pub case: String,
     pub allocator: &'static str,
     pub profile: &'static str,
     pub message: String,
@@ -47,29 +48,30 @@ pub fn run_all(
     let mut failures: Vec<Failure> = Vec::new();
     let start = Instant::now();
     for round in 1..=options.rounds {
-        for workload in &options.workloads {
+        for case in &options.cases {
             let seconds = start.elapsed().as_secs();
             let rounds = options.rounds;
-            eprintln!("{seconds:4} s  round {round} of {rounds}: {}", workload.name);
+            eprintln!("{seconds:4} s  round {round} of {rounds}: {}", case.name());
             for contestant in in_order_of(round, contestants) {
                 let has_failed = failures.iter().any(|failure| {
-                    failure.workload == workload.name
+                    failure.case == case.name()
                         && failure.allocator == contestant.allocator
                         && failure.profile == contestant.profile
                 });
                 if has_failed {
                     continue;
                 }
-                match run_once(options, contestant, workload, inputs, &results) {
+                match run_once(options, contestant, case, inputs, &results) {
                     Ok(report) => results.add(Sample {
                         round,
-                        workload: workload.name,
+                        workload: case.workload.name,
+                        threads: case.threads,
                         allocator: contestant.allocator,
                         profile: contestant.profile,
                         report,
                     }),
                     Err(message) => failures.push(Failure {
-                        workload: workload.name,
+                        case: case.name().to_owned(),
                         allocator: contestant.allocator,
                         profile: contestant.profile,
                         message,
@@ -98,15 +100,20 @@ fn in_order_of(round: u32, contestants: &[Contestant]) -> Vec<&Contestant> {
 fn run_once(
     options: &Options,
     contestant: &Contestant,
-    workload: &Workload,
+    case: &Case,
     inputs: &Inputs,
     results: &Results,
 ) -> Result<Report, String> {
+    let workload = case.workload;
     let scale = if options.quick { workload.quick_scale } else { workload.full_scale };
-    let (stdout, stderr) =
-        execute(&contestant.executable, workload.name, scale, inputs.file(workload.input))?;
+    let mut command = Command::new(&contestant.executable);
+    command.arg(workload.name).arg(scale.to_string()).args(inputs.file(workload.input));
+    if let Some(threads) = case.threads {
+        command.env(THREADS_VARIABLE, threads.to_string());
+    }
+    let (stdout, stderr) = execute(&mut command)?;
     let report: Report = stdout.parse().map_err(|error| format!("{error}\n{stderr}"))?;
-    match results.checksum(workload.name) {
+    match results.checksum(case) {
         Some((checksum, allocator, profile)) if checksum != report.checksum => Err(format!(
             "checksum {}, but {checksum} with {allocator} ({profile})\n{stderr}",
             report.checksum
@@ -116,21 +123,13 @@ fn run_once(
 }
 
 /// The standard output and standard error of a successful run.
-fn execute(
-    executable: &Path,
-    workload: &str,
-    scale: u32,
-    input: Option<&Path>,
-) -> Result<(String, String), String> {
-    let mut child = Command::new(executable)
-        .arg(workload)
-        .arg(scale.to_string())
-        .args(input)
+fn execute(command: &mut Command) -> Result<(String, String), String> {
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("cannot start {}: {error}", executable.display()))?;
+        .map_err(|error| format!("cannot start {command:?}: {error}"))?;
     let status = wait(&mut child);
     let stdout = read(child.stdout.take());
     let stderr = read(child.stderr.take());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::case::Case;
 use crate::catalogue::Kind;
 use crate::options::Options;
 use crate::results::{Metric, Results};
@@ -35,14 +36,14 @@ fn times(profile: &str, options: &Options, results: &Results) -> String {
     };
     add("", &|allocator| format!(" {allocator}"));
     add("", &|_| row("ms", "±%", "ratio", "peak", "end"));
-    for workload in options.timed() {
-        add(workload.name, &|allocator| measured(results, profile, allocator, workload.name));
+    for case in options.timed() {
+        add(case.name(), &|allocator| measured(results, profile, allocator, case));
     }
     for kind in Kind::TIMED {
-        if options.workloads.iter().any(|workload| workload.kind == kind) {
+        if options.cases.iter().any(|case| case.kind() == kind) {
             add(kind.name(), &|allocator| {
                 let mean =
-                    results.mean_ratio(Metric::Time, profile, allocator, &options.workloads, kind);
+                    results.mean_ratio(Metric::Time, profile, allocator, &options.cases, kind);
                 row("", "", &or_dash(mean, two_decimals), "", "")
             });
         }
@@ -64,8 +65,8 @@ fn memory(profile: &str, options: &Options, results: &Results) -> String {
     };
     add("", &|allocator| format!(" {allocator}"));
     add("", &|_| memory_row("ms", "held", "ratio", "end"));
-    for workload in options.memory() {
-        add(workload.name, &|allocator| held(results, profile, allocator, workload.name));
+    for case in options.memory() {
+        add(case.name(), &|allocator| held(results, profile, allocator, case));
     }
     table
 }
@@ -80,12 +81,12 @@ fn line(options: &Options, name: &str, cell_width: usize, cell: &dyn Fn(&str) ->
     format!("{}\n", line.trim_end())
 }
 
-fn measured(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
-    let Some(summary) = results.summary(profile, allocator, workload) else {
+fn measured(results: &Results, profile: &str, allocator: &str, case: &Case) -> String {
+    let Some(summary) = results.summary(profile, allocator, case) else {
         return row("-", "-", "-", "-", "-");
     };
     let spread = (summary.slowest - summary.fastest) / summary.time / 2.0;
-    let ratio = results.ratio(Metric::Time, profile, allocator, workload);
+    let ratio = results.ratio(Metric::Time, profile, allocator, case);
     row(
         &format!("{:.1}", summary.time * 1e3),
         &format!("{:.1}", spread * 100.0),
@@ -99,8 +100,8 @@ fn row(time: &str, spread: &str, ratio: &str, peak: &str, end: &str) -> String {
     format!("{time:>7} {spread:>5} {ratio:>5} {peak:>6} {end:>5}")
 }
 
-fn held(results: &Results, profile: &str, allocator: &str, workload: &str) -> String {
-    let Some(summary) = results.summary(profile, allocator, workload) else {
+fn held(results: &Results, profile: &str, allocator: &str, case: &Case) -> String {
+    let Some(summary) = results.summary(profile, allocator, case) else {
         return memory_row("-", "-", "-", "-");
     };
     let ratio = summary.held.zip(summary.reference).map(|(held, reference)| held / reference);

@@ -4,6 +4,7 @@
 //! seeds, and the checksum lets the caller see that no allocator computed something else. Memory is read
 //! after the clock stopped and everything was dropped; what a workload holds at a moment of its own, then.
 
+use std::env;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use crate::memory::{self, Held};
 
 const USAGE: &str = "usage: NAME SCALE [INPUT]";
+
+const THREADS_VARIABLE: &str = "WORKLOAD_THREADS";
 
 /// Time for purges that an allocator does behind the program's back, before the final memory is read.
 const REST: Duration = Duration::from_millis(100);
@@ -39,7 +42,7 @@ impl Input {
 type Measure = fn(&str, u32, Input) -> Result<Measurement, String>;
 
 pub fn main(measure: Measure) -> ExitCode {
-    match run(std::env::args().skip(1), measure) {
+    match run(env::args().skip(1), measure) {
         Ok(line) => {
             println!("{line}");
             ExitCode::SUCCESS
@@ -77,8 +80,16 @@ pub fn unknown(name: &str) -> String {
     format!("no workload is named {name:?}")
 }
 
-pub fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+/// How many threads a workload may keep busy: all cores of the machine, unless the caller asks for another
+/// number.
+pub fn cores() -> Result<usize, String> {
+    let Some(value) = env::var_os(THREADS_VARIABLE) else {
+        return Ok(thread::available_parallelism().map_or(1, usize::from));
+    };
+    match value.to_str().map(str::parse) {
+        Some(Ok(threads @ 1..)) => Ok(threads),
+        _ => Err(format!("{THREADS_VARIABLE} is {value:?}, which is not a number of threads")),
+    }
 }
 
 fn or_dash(value: Option<impl Display>) -> String {

@@ -81,14 +81,25 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 20] = [
+pub const WORKLOADS: [Workload; 31] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
     synthetic(Kind::SmallBlocks, "trees-1", 5, 1),
     threaded(Kind::SmallBlocks, "trees-n", 5, 1),
     threaded(Kind::SmallBlocks, "larson-n", 200, 30),
+    threaded(Kind::SmallBlocks, "xmalloc", 15_000, 2_000),
+    threaded(Kind::SmallBlocks, "mstress", 80, 12),
+    threaded(Kind::SmallBlocks, "rptest", 60, 10),
+    threaded(Kind::SmallBlocks, "sh6", 50, 8),
+    threaded(Kind::SmallBlocks, "sh8", 50, 8),
+    threaded(Kind::SmallBlocks, "scratch", 500, 75),
+    threaded(Kind::SmallBlocks, "thrash", 500, 75),
+    threaded(Kind::SmallBlocks, "threads", 40, 7),
     threaded(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
+    synthetic(Kind::SmallBlocks, "btree", 15, 2),
+    synthetic(Kind::SmallBlocks, "strings", 30, 5),
+    synthetic(Kind::SmallBlocks, "list", 30, 5),
     synthetic(Kind::SmallBlocks, "pairs", 20, 3),
     synthetic(Kind::SmallBlocks, "replace-1m", 3, 1),
     synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),

@@ -4,8 +4,10 @@
 
 mod allocator;
 mod block;
+mod btree;
 mod buffers;
 mod drift;
+mod false_sharing;
 mod frames;
 mod giveaway;
 mod harness;
@@ -15,16 +17,24 @@ mod larson;
 mod list;
 mod memory;
 mod pairs;
+mod parallel;
 mod pipeline;
 mod random;
 mod reclass;
 mod replace;
+mod ring;
 mod rotate;
+mod rptest;
+mod short_threads;
+mod smartheap;
 mod sources;
 mod spike;
+mod stress;
+mod strings;
 mod syntax;
 mod trees;
 mod workers;
+mod xmalloc;
 
 use std::process::ExitCode;
 
@@ -47,11 +57,22 @@ fn measure(name: &str, scale: u32, input: Input) -> Result<Measurement, String> 
         "replace-1m" => replace::small(scale),
         "replace-8k" => replace::mixed(scale),
         "buffers" => buffers::run(cores()?, scale),
+        "xmalloc" => xmalloc::run(cores()?, scale),
+        "mstress" => stress::run(cores()?, scale),
+        "rptest" => rptest::run(cores()?, scale),
+        "sh6" => smartheap::own(cores()?, scale),
+        "sh8" => smartheap::crossed(cores()?, scale),
+        "scratch" => false_sharing::passive(cores()?, scale),
+        "thrash" => false_sharing::active(cores()?, scale),
+        "threads" => short_threads::run(cores()?, scale),
+        "btree" => btree::run(scale),
+        "strings" => strings::run(scale),
+        "list" => list::short(scale),
         "frames" => frames::run(scale),
         "spike" => spike::all_freed(scale),
         "sparse" => spike::some_kept(scale),
-        "list-20" => list::run(20, scale),
-        "list-3" => list::run(3, scale),
+        "list-20" => list::long(20, scale),
+        "list-3" => list::long(3, scale),
         "drift" => drift::run(scale),
         "reclass" => reclass::run(scale),
         "rotate" => rotate::run(scale),

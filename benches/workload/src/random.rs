@@ -26,6 +26,11 @@ impl Random {
         range.start() + self.below(range.end() - range.start() + 1)
     }
 
+    /// The likelihood of a number falls in a straight line, to almost none at the end of the range.
+    pub fn mostly_low(&mut self, range: RangeInclusive<usize>) -> usize {
+        self.within(range.clone()).min(self.within(range))
+    }
+
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

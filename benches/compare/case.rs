@@ -18,11 +18,19 @@ impl Case {
             if workload.is_threaded {
                 cases.extend(thread_counts.cases_of(workload));
             } else {
-                let name = workload.name.to_owned();
-                cases.push(Self { workload, threads: None, name });
+                cases.push(Self::new(workload, None, false));
             }
         }
         cases
+    }
+
+    /// The name tells the number of threads if there are cases that differ by it.
+    pub fn new(workload: &'static Workload, threads: Option<usize>, is_named: bool) -> Self {
+        let name = match threads.filter(|_| is_named) {
+            Some(threads) => format!("{} x{threads}", workload.name),
+            None => workload.name.to_owned(),
+        };
+        Self { workload, threads, name }
     }
 
     pub fn name(&self) -> &str {
@@ -43,13 +51,11 @@ pub enum ThreadCounts {
 
 impl ThreadCounts {
     fn cases_of(&self, workload: &'static Workload) -> Vec<Case> {
-        let case = |threads, name| Case { workload, threads: Some(threads), name };
         match self {
-            &Self::Cores(cores) => vec![case(cores, workload.name.to_owned())],
-            Self::Chosen(counts) => counts
-                .iter()
-                .map(|&threads| case(threads, format!("{} x{threads}", workload.name)))
-                .collect(),
+            &Self::Cores(cores) => vec![Case::new(workload, Some(cores), false)],
+            Self::Chosen(counts) => {
+                counts.iter().map(|&threads| Case::new(workload, Some(threads), true)).collect()
+            }
         }
     }
 }

@@ -5,30 +5,55 @@ pub struct Allocator {
     pub name: &'static str,
     /// The packages whose versions say which release of the allocator was measured.
     pub packages: &'static [&'static str],
-    /// In the chart; told apart also by the colour-blind.
+    /// In the charts; told apart also by the colour-blind.
     pub colour: &'static str,
+    /// In the charts, too: the outline of a mark around the origin, as SVG writes paths.
+    pub mark: &'static str,
 }
 
 pub const ALLOCATORS: [Allocator; 8] = [
-    Allocator { name: SUBJECT, packages: &["obmalloc"], colour: "#d55e00" },
-    Allocator { name: "system", packages: &[], colour: "#9a9a9a" },
+    Allocator {
+        name: SUBJECT,
+        packages: &["obmalloc"],
+        colour: "#d55e00",
+        mark: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
+    },
+    Allocator { name: "system", packages: &[], colour: "#9a9a9a", mark: "M-4 -4h8v8h-8z" },
     Allocator {
         name: "jemalloc",
         packages: &["tikv-jemallocator", "tikv-jemalloc-sys"],
         colour: "#56b4e9",
+        mark: "M0 -5l5 9h-10z",
     },
-    Allocator { name: "mimalloc", packages: &["mimalloc", "libmimalloc-sys"], colour: "#00795a" },
-    Allocator { name: "snmalloc", packages: &["snmalloc-rs", "snmalloc-sys"], colour: "#cc79a7" },
-    Allocator { name: "rpmalloc", packages: &["rpmalloc", "rpmalloc-sys"], colour: "#e69f00" },
+    Allocator {
+        name: "mimalloc",
+        packages: &["mimalloc", "libmimalloc-sys"],
+        colour: "#00795a",
+        mark: "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z",
+    },
+    Allocator {
+        name: "snmalloc",
+        packages: &["snmalloc-rs", "snmalloc-sys"],
+        colour: "#cc79a7",
+        mark: "M0 5l5 -9h-10z",
+    },
+    Allocator {
+        name: "rpmalloc",
+        packages: &["rpmalloc", "rpmalloc-sys"],
+        colour: "#e69f00",
+        mark: "M-1.5 -5h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
+    },
     Allocator {
         name: "rusty_alloc",
         packages: &["rusty_alloc-api", "rusty_alloc"],
         colour: "#332288",
+        mark: "M-5 -2.5l2.5 -2.5l2.5 2.5l2.5 -2.5l2.5 2.5l-2.5 2.5l2.5 2.5l-2.5 2.5l-2.5 -2.5l-2.5 2.5l-2.5 -2.5l2.5 -2.5z",
     },
     Allocator {
         name: "tcmalloc",
         packages: &["tcmalloc-better", "libtcmalloc-sys"],
         colour: "#88ccee",
+        mark: "M-5 -2h10v4h-10z",
     },
 ];
 
@@ -47,6 +72,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Self; 4] =
+        [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks, Self::Memory];
     /// The kinds that are about time; how long the others take decides nothing.
     pub const TIMED: [Self; 3] = [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks];
 

@@ -1,4 +1,4 @@
-//! The chart: a panel for each metric and profile, side by side, with one group of bars a case.
+//! Charts: one for each kind of workload, with a row a case, and in each panel of it a mark an allocator.
 
 use crate::case::Case;
 use crate::catalogue::{Allocator, Kind};
@@ -7,130 +7,147 @@ use crate::results::{Metric, Results};
 use crate::svg::{Svg, Text};
 
 const MARGIN: f64 = 24.0;
-const NAMES_WIDTH: f64 = 116.0;
-const PANEL_WIDTH: f64 = 270.0;
-const PANEL_GAP: f64 = 26.0;
-const LEGEND_Y: f64 = 66.0;
-const PANELS_Y: f64 = 126.0;
-const BAR_HEIGHT: f64 = 11.0;
-const GROUP_GAP: f64 = 13.0;
+const NAMES_WIDTH: f64 = 100.0;
+const PANEL_WIDTH: f64 = 250.0;
+/// Between two panels, with the absolute values of the one before.
+const PANEL_GAP: f64 = 74.0;
+const LEGEND_Y: f64 = 62.0;
+const LEGEND_WIDTH: f64 = 104.0;
+const PANELS_Y: f64 = 120.0;
+const ROW_HEIGHT: f64 = 34.0;
+/// The marks of a row stand one below the other, so that equal ratios do not hide each other.
+const MARK_STEP: f64 = 3.2;
 const FOOTER_LINE_HEIGHT: f64 = 15.0;
 const FOOTER_CHARACTER_WIDTH: f64 = 6.5;
+const MIB: f64 = (1 << 20) as f64;
 
-/// Right of the axis, for the label of the longest bar.
-const LABEL_WIDTH: f64 = 40.0;
-/// A longer bar is cut, so that one extreme does not flatten all others; its label tells its length.
-const LONGEST_BAR: f64 = 4.0;
+/// A ratio beyond stands at the edge, so that one extreme does not flatten all others.
+const AXIS_ENDS: (f64, f64) = (1.0 / 8.0, 16.0);
+/// What is held of nothing has no place on an axis of ratios.
+const AXIS_ENDS_HELD: (f64, f64) = (1.0 / 64.0, 64.0);
 
 const INK: &str = "#222222";
 const PALE_INK: &str = "#6b6b6b";
 const GRID: &str = "#e3e3e3";
 const SHADE: &str = "#f4f4f4";
 
-/// A row of the chart, in every panel.
-enum Row<'a> {
-    Case(&'a Case),
-    Mean(Kind),
-}
-
 struct Panel<'a> {
     metric: Metric,
     profile: &'a str,
     x: f64,
-    /// The ratio at the end of the axis, which starts at zero.
-    axis_end: f64,
+    axis: Axis,
 }
 
-impl Panel<'_> {
-    fn x_of(&self, ratio: f64) -> f64 {
-        self.x + ratio.min(self.axis_end) / self.axis_end * (PANEL_WIDTH - LABEL_WIDTH)
+/// From one ratio to another, by their logarithms.
+#[derive(Clone, Copy)]
+struct Axis {
+    start: f64,
+    end: f64,
+}
+
+impl Axis {
+    /// The powers of two around all ratios, and around one.
+    fn around(ratios: impl Iterator<Item = f64>, ends: (f64, f64)) -> Self {
+        let (mut start, mut end) = (0.5_f64, 2.0_f64);
+        for ratio in ratios {
+            start = start.min(ratio);
+            end = end.max(ratio);
+        }
+        Self {
+            start: start.max(ends.0).log2().floor().exp2(),
+            end: end.min(ends.1).log2().ceil().exp2(),
+        }
     }
 
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        let step = if self.axis_end < 2.5 { 0.5 } else { 1.0 };
-        let count = (self.axis_end / step) as u32;
-        (0..=count).map(move |index| f64::from(index) * step)
+    /// From 0 at the start to 1 at the end.
+    fn place_of(self, ratio: f64) -> f64 {
+        let ratio = ratio.clamp(self.start, self.end);
+        (ratio / self.start).log2() / (self.end / self.start).log2()
+    }
+
+    fn ticks(self) -> impl Iterator<Item = f64> {
+        let step = if self.end / self.start > 64.0 { 4.0 } else { 2.0 };
+        std::iter::successors(Some(self.start), move |tick| Some(tick * step))
+            .take_while(move |tick| *tick <= self.end)
     }
 }
 
 struct Chart<'a> {
     options: &'a Options,
     results: &'a Results,
-    rows: Vec<Row<'a>>,
+    kind: Kind,
+    cases: Vec<&'a Case>,
     width: f64,
     svg: Svg,
 }
 
-pub fn render(options: &Options, results: &Results, environment: &[String]) -> String {
-    let metrics = [Metric::Time, Metric::PeakRss];
-    let panels = (metrics.len() * options.profiles.len()) as f64;
-    let panels_width = panels * (PANEL_WIDTH + PANEL_GAP) - PANEL_GAP;
-    let mut chart = Chart {
-        options,
-        results,
-        rows: rows(options),
-        width: MARGIN + NAMES_WIDTH + panels_width + MARGIN,
-        svg: Svg::new(),
+/// The chart of a kind; `None` if there is no case of it.
+pub fn render(
+    kind: Kind,
+    options: &Options,
+    results: &Results,
+    environment: &[String],
+) -> Option<String> {
+    let cases: Vec<&Case> = options.cases.iter().filter(|case| case.kind() == kind).collect();
+    if cases.is_empty() {
+        return None;
+    }
+    let metrics: &[Metric] = match kind {
+        Kind::Memory => &[Metric::Held],
+        _ => &[Metric::Time, Metric::PeakRss],
     };
+    let panels = (metrics.len() * options.profiles.len()) as f64;
+    let width = 2.0 * MARGIN + NAMES_WIDTH + panels * (PANEL_WIDTH + PANEL_GAP);
+    let mut chart = Chart { options, results, kind, cases, width, svg: Svg::new() };
     chart.draw_header();
-    chart.draw_names();
+    chart.draw_rows();
     let mut x = MARGIN + NAMES_WIDTH;
-    for metric in metrics {
-        let axis_end = chart.axis_end(metric);
+    for &metric in metrics {
+        let axis = chart.axis(metric);
         for profile in &options.profiles {
-            chart.draw_panel(&Panel { metric, profile, x, axis_end });
+            chart.draw_panel(&Panel { metric, profile, x, axis });
             x += PANEL_WIDTH + PANEL_GAP;
         }
     }
     let bottom = chart.draw_footer(environment);
-    chart.svg.finish(chart.width, bottom + MARGIN)
-}
-
-fn rows(options: &Options) -> Vec<Row<'_>> {
-    let mut rows = Vec::new();
-    for kind in Kind::TIMED {
-        let of_kind = options.cases.iter().filter(|case| case.kind() == kind);
-        let before = rows.len();
-        rows.extend(of_kind.map(Row::Case));
-        if rows.len() > before {
-            rows.push(Row::Mean(kind));
-        }
-    }
-    rows
+    Some(chart.svg.finish(chart.width, bottom + MARGIN))
 }
 
 impl Chart<'_> {
     fn draw_header(&mut self) {
-        let baseline = self.results.baseline();
-        let title = format!("Global allocators compared to {baseline}: shorter is better");
-        let style = Text::new(20.0, INK).bold();
-        self.svg.text(MARGIN, MARGIN + 16.0, style, &title);
-        let mut x = MARGIN;
+        let title = match self.kind {
+            Kind::Memory => format!("{}: further left is better", capitalised(self.kind.name())),
+            _ => format!(
+                "{}, compared to {}: further left is better",
+                capitalised(self.kind.name()),
+                self.results.baseline()
+            ),
+        };
+        let style = Text::new(19.0, INK).bold();
+        self.svg.text(MARGIN, MARGIN + 14.0, style, &title);
+        let mut x = MARGIN + 6.0;
         for allocator in &self.options.allocators {
-            let y = LEGEND_Y - BAR_HEIGHT;
-            self.svg.rectangle(x, y, 22.0, BAR_HEIGHT, allocator.colour);
-            let style = Text::new(13.0, INK);
-            self.svg.text(x + 28.0, LEGEND_Y, style, allocator.name);
-            x += 120.0;
+            self.svg.path((x, LEGEND_Y - 4.5), allocator.mark, allocator.colour);
+            self.svg.text(x + 10.0, LEGEND_Y, Text::new(13.0, INK), allocator.name);
+            x += LEGEND_WIDTH;
         }
     }
 
-    fn draw_names(&mut self) {
-        let height = self.group_height();
-        for (index, row) in self.rows.iter().enumerate() {
-            let y = self.group_y(index);
-            let middle = y + height / 2.0;
-            let x = MARGIN + NAMES_WIDTH - 10.0;
+    /// One more than there are cases where the last is their mean.
+    fn rows(&self) -> usize {
+        self.cases.len() + usize::from(self.kind != Kind::Memory)
+    }
+
+    fn draw_rows(&mut self) {
+        for row in 0..self.rows() {
+            let y = row_y(row);
             let style = Text::new(13.0, INK).anchored("end");
-            match row {
-                Row::Case(case) => self.svg.text(x, middle + 4.0, style, case.name()),
-                Row::Mean(kind) => {
-                    let width = self.width - 2.0 * MARGIN;
-                    self.svg.rectangle(MARGIN, y, width, height, SHADE);
-                    self.svg.text(x, middle - 4.0, style.bold(), "mean of");
-                    self.svg.text(x, middle + 11.0, style.bold(), kind.name());
-                }
+            let style = if row == self.cases.len() { style.bold() } else { style };
+            if row.is_multiple_of(2) {
+                self.svg.rectangle(MARGIN, y, self.width - 2.0 * MARGIN, ROW_HEIGHT, SHADE);
             }
+            let name = self.cases.get(row).map_or("mean", |case| case.name());
+            self.svg.text(MARGIN + NAMES_WIDTH - 12.0, y + ROW_HEIGHT / 2.0 + 4.5, style, name);
         }
     }
 
@@ -138,107 +155,107 @@ impl Chart<'_> {
         let title = match panel.metric {
             Metric::Time => format!("Time, {}", panel.profile),
             Metric::PeakRss => format!("Peak resident memory, {}", panel.profile),
+            Metric::Held => format!("Held, of the least or live, {}", panel.profile),
         };
-        let style = Text::new(14.0, INK).bold();
-        self.svg.text(panel.x, PANELS_Y - 26.0, style, &title);
-        let bottom = self.group_y(self.rows.len());
-        for tick in panel.ticks() {
-            let x = panel.x_of(tick);
+        self.svg.text(panel.x, PANELS_Y - 28.0, Text::new(14.0, INK).bold(), &title);
+        let bottom = row_y(self.rows());
+        for tick in panel.axis.ticks() {
+            let x = panel.x + panel.axis.place_of(tick) * PANEL_WIDTH;
             let colour = if tick == 1.0 { PALE_INK } else { GRID };
-            self.svg.line((x, PANELS_Y - 6.0), (x, bottom), 1.0, colour);
+            self.svg.line((x, PANELS_Y - 5.0), (x, bottom), 1.0, colour);
+            let label = if tick < 1.0 { format!("1/{}", 1.0 / tick) } else { tick.to_string() };
             let style = Text::new(10.0, PALE_INK).anchored("middle");
-            self.svg.text(x, PANELS_Y - 9.0, style, &format!("{tick}"));
+            self.svg.text(x, PANELS_Y - 9.0, style, &label);
         }
-        for row in 0..self.rows.len() {
-            let mut y = self.group_y(row) + GROUP_GAP / 2.0;
-            for allocator in &self.options.allocators {
-                self.draw_bar(panel, y, allocator, row);
-                y += BAR_HEIGHT;
+        for row in 0..self.rows() {
+            self.draw_marks(panel, row);
+        }
+    }
+
+    fn draw_marks(&mut self, panel: &Panel, row: usize) {
+        let allocators = &self.options.allocators;
+        let first = row_y(row) + (ROW_HEIGHT - (allocators.len() - 1) as f64 * MARK_STEP) / 2.0;
+        // Backwards: what this is about lies on top.
+        for (index, allocator) in allocators.iter().enumerate().rev() {
+            let y = first + index as f64 * MARK_STEP;
+            let Some(ratio) = self.ratio(panel, allocator, row) else { continue };
+            let x_of = |ratio| panel.x + panel.axis.place_of(ratio) * PANEL_WIDTH;
+            if let Some((fastest, slowest)) = self.range(panel, allocator, row) {
+                self.svg.line((x_of(fastest), y), (x_of(slowest), y), 1.2, allocator.colour);
             }
+            self.svg.path((x_of(ratio), y), allocator.mark, allocator.colour);
+        }
+        if let Some(label) = self.absolute(panel, row) {
+            let y = row_y(row) + ROW_HEIGHT / 2.0 + 3.5;
+            self.svg.text(panel.x + PANEL_WIDTH + 8.0, y, Text::new(10.0, PALE_INK), &label);
         }
     }
 
-    fn draw_bar(&mut self, panel: &Panel, y: f64, allocator: &Allocator, row: usize) {
-        let row = &self.rows[row];
-        let label_y = y + BAR_HEIGHT - 2.0;
-        let Some(ratio) = self.ratio(panel, allocator.name, row) else {
-            let style = Text::new(9.5, PALE_INK).with_halo();
-            self.svg.text(panel.x + 3.0, label_y, style, "no result");
-            return;
-        };
-        let label = self.label(panel, allocator.name, row, ratio);
-        let range = self.range(panel, allocator.name, row);
-        let height = BAR_HEIGHT - 1.0;
-        let mut end = panel.x_of(ratio);
-        self.svg.rectangle(panel.x, y, end - panel.x, height, allocator.colour);
-        if let Some((fastest, slowest)) = range {
-            let middle = y + height / 2.0;
-            let (from, to) = (panel.x_of(fastest), panel.x_of(slowest));
-            self.svg.line((from, middle), (to, middle), 1.2, INK);
-            end = end.max(to);
+    /// The baseline's own value, of which the marks are multiples.
+    fn absolute(&self, panel: &Panel, row: usize) -> Option<String> {
+        let case = self.cases.get(row)?;
+        let summary = self.results.summary(panel.profile, self.results.baseline(), case)?;
+        let mib = |bytes: f64| format!("{:.1} MiB", bytes / MIB);
+        match panel.metric {
+            Metric::Time => Some(format!("{:.0} ms", summary.time * 1e3)),
+            Metric::PeakRss => summary.peak_rss.map(mib),
+            Metric::Held => summary.held.map(mib),
         }
-        let style = Text::new(9.5, INK).with_halo();
-        self.svg.text(end + 3.0, label_y, style, &label);
     }
 
-    /// The absolute value for the baseline, as its ratio says nothing; the ratio for the others.
-    fn label(&self, panel: &Panel, allocator: &str, row: &Row, ratio: f64) -> String {
-        if let Row::Case(case) = row
-            && allocator == self.results.baseline()
-            && let Some(summary) = self.results.summary(panel.profile, allocator, case)
-            && let Some(value) = panel.metric.of(&summary)
-        {
-            return match panel.metric {
-                Metric::Time => format!("{:.0} ms", value * 1e3),
-                Metric::PeakRss => format!("{:.1} MiB", value / f64::from(1 << 20)),
-            };
-        }
-        format!("{ratio:.2}")
-    }
-
-    fn ratio(&self, panel: &Panel, allocator: &str, row: &Row) -> Option<f64> {
+    fn ratio(&self, panel: &Panel, allocator: &Allocator, row: usize) -> Option<f64> {
         let &Panel { metric, profile, .. } = panel;
-        let cases = &self.options.cases;
-        match *row {
-            Row::Case(case) => self.results.ratio(metric, profile, allocator, case),
-            Row::Mean(kind) => self.results.mean_ratio(metric, profile, allocator, cases, kind),
+        match self.cases.get(row) {
+            Some(case) => self.results.ratio(metric, profile, allocator.name, case),
+            None => self.results.mean_ratio(
+                metric,
+                profile,
+                allocator.name,
+                &self.options.cases,
+                self.kind,
+            ),
         }
     }
 
     /// The fastest and the slowest run, relative to the median of the baseline.
-    fn range(&self, panel: &Panel, allocator: &str, row: &Row) -> Option<(f64, f64)> {
-        let (Row::Case(case), Metric::Time) = (row, panel.metric) else {
-            return None;
-        };
+    fn range(&self, panel: &Panel, allocator: &Allocator, row: usize) -> Option<(f64, f64)> {
+        let case = self.cases.get(row).filter(|_| panel.metric == Metric::Time)?;
         let of = |allocator| self.results.summary(panel.profile, allocator, case);
-        let (summary, baseline) = (of(allocator)?, of(self.results.baseline())?);
+        let (summary, baseline) = (of(allocator.name)?, of(self.results.baseline())?);
         Some((summary.fastest / baseline.time, summary.slowest / baseline.time))
     }
 
     /// One axis for all panels of a metric, so that profiles can be compared by eye.
-    fn axis_end(&self, metric: Metric) -> f64 {
-        let mut longest = 1.0_f64;
-        for profile in &self.options.profiles {
-            let panel = Panel { metric, profile, x: 0.0, axis_end: LONGEST_BAR };
-            for allocator in &self.options.allocators {
-                for row in &self.rows {
-                    let ratio = self.ratio(&panel, allocator.name, row);
-                    longest = longest.max(ratio.unwrap_or_default());
-                }
-            }
-        }
-        longest.min(LONGEST_BAR)
+    fn axis(&self, metric: Metric) -> Axis {
+        let ends = if metric == Metric::Held { AXIS_ENDS_HELD } else { AXIS_ENDS };
+        let ratios = self.options.profiles.iter().flat_map(|profile| {
+            let all = Axis { start: ends.0, end: ends.1 };
+            let panel = Panel { metric, profile, x: 0.0, axis: all };
+            let of_panel: Vec<f64> = (0..self.rows())
+                .flat_map(|row| self.options.allocators.iter().map(move |one| (row, one)))
+                .filter_map(|(row, allocator)| self.ratio(&panel, allocator, row))
+                .collect();
+            of_panel
+        });
+        Axis::around(ratios, ends)
     }
 
     fn draw_footer(&mut self, environment: &[String]) -> f64 {
-        let baseline = self.results.baseline();
-        let explanation = format!(
-            "Bars: median (rounds: {}) relative to {baseline}, whose own bar tells the absolute value; \
-             cut at {LONGEST_BAR}. Black lines: fastest to slowest run. Means: geometric.",
-            self.options.rounds
-        );
+        let rounds = self.options.rounds;
+        let explanation = match self.kind {
+            Kind::Memory => format!(
+                "Marks: median (rounds: {rounds}) of what is resident at the moment of interest, divided by \
+                 what the workload names; at the right what {} holds. What is off the axis stands at its edge.",
+                self.results.baseline()
+            ),
+            _ => format!(
+                "Marks: median (rounds: {rounds}) divided by that of {}, whose own is at the right; lines: \
+                 fastest to slowest run. Means: geometric. What is off the axis stands at its edge.",
+                self.results.baseline()
+            ),
+        };
         let characters = ((self.width - 2.0 * MARGIN) / FOOTER_CHARACTER_WIDTH) as usize;
-        let mut y = self.group_y(self.rows.len()) + 12.0;
+        let mut y = row_y(self.rows()) + 12.0;
         for paragraph in [&explanation].into_iter().chain(environment) {
             for line in wrap(paragraph, characters) {
                 y += FOOTER_LINE_HEIGHT;
@@ -247,14 +264,18 @@ impl Chart<'_> {
         }
         y
     }
+}
 
-    fn group_height(&self) -> f64 {
-        self.options.allocators.len() as f64 * BAR_HEIGHT + GROUP_GAP
-    }
+fn row_y(row: usize) -> f64 {
+    PANELS_Y + row as f64 * ROW_HEIGHT
+}
 
-    fn group_y(&self, row: usize) -> f64 {
-        PANELS_Y + row as f64 * self.group_height()
-    }
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
 }
 
 fn wrap(paragraph: &str, characters: usize) -> Vec<String> {

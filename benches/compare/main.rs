@@ -9,7 +9,9 @@ mod catalogue;
 mod chart;
 mod inputs;
 mod machine;
+mod markdown;
 mod options;
+mod record;
 mod results;
 mod runner;
 mod svg;
@@ -20,10 +22,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use binaries::Absence;
-use catalogue::SUBJECT;
+use catalogue::{Kind, SUBJECT};
 use inputs::Inputs;
 use options::{Command, Options};
-use results::Results;
+use record::Record;
 use runner::Failure;
 
 const EXIT_USAGE: u8 = 2;
@@ -31,6 +33,12 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let options = match options::parse(std::env::args().skip(1)) {
         Ok(Command::Compare(options)) => options,
+        Ok(Command::Redraw(path)) => {
+            return match redraw(&path) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => fail(&message),
+            };
+        }
         Ok(Command::Help) => {
             print!("{}", options::usage());
             return ExitCode::SUCCESS;
@@ -47,19 +55,20 @@ fn main() -> ExitCode {
     match compare(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
+        Err(message) => fail(&message),
     }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
 }
 
 /// Whether the subject was built and every run did its work.
 fn compare(options: &Options) -> Result<bool, String> {
     let target = target_directory();
     let directory = target.join("compare");
-    fs::create_dir_all(&directory)
-        .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
+    create(&directory)?;
     let inputs = Inputs::prepare(&directory)?;
     let (contestants, absences) =
         binaries::build_all(options, &target, &directory.join("binaries"));
@@ -71,9 +80,10 @@ fn compare(options: &Options) -> Result<bool, String> {
         println!("{}", table::render(profile, options, &results));
     }
     print_problems(&absences, &failures);
-    save(&directory, options, &results, &environment)?;
+    let record = Record { environment, results };
+    save(&directory, options, &record)?;
     let lacks_subject = absences.iter().any(|absence| absence.allocator == SUBJECT);
-    Ok(!results.is_empty() && !lacks_subject && failures.is_empty())
+    Ok(!record.results.is_empty() && !lacks_subject && failures.is_empty())
 }
 
 /// That of the cargo which built this: what is already built there is not built again.
@@ -92,20 +102,50 @@ fn print_problems(absences: &[Absence], failures: &[Failure]) {
     }
 }
 
-fn save(
-    directory: &Path,
-    options: &Options,
-    results: &Results,
-    environment: &[String],
-) -> Result<(), String> {
+fn save(directory: &Path, options: &Options, record: &Record) -> Result<(), String> {
     let table = directory.join("results.csv");
-    inputs::write(&table, &results.to_csv())?;
+    let text = record.to_text();
+    inputs::write(&table, &text)?;
     println!("{}", table.display());
-    // The chart shows times; an older one is not overwritten by an empty one.
-    if options.timed().next().is_some() {
-        let chart = directory.join("chart.svg");
-        inputs::write(&chart, &chart::render(options, results, environment))?;
-        println!("{}", chart.display());
+    if let Some(machine) = &options.machine {
+        let folder = benches().join("record").join(machine);
+        create(&folder)?;
+        let kept = folder.join(format!("{}.csv", machine::date()?));
+        inputs::write(&kept, &text)?;
+        println!("{}", kept.display());
+    }
+    draw(directory, options, record)
+}
+
+/// The charts that there are cases for; others stay as they are.
+fn draw(directory: &Path, options: &Options, record: &Record) -> Result<(), String> {
+    let Record { environment, results } = record;
+    for kind in Kind::ALL {
+        if let Some(chart) = chart::render(kind, options, results, environment) {
+            let path = directory.join(format!("{}.svg", kind.name().replace(' ', "-")));
+            inputs::write(&path, &chart)?;
+            println!("{}", path.display());
+        }
     }
     Ok(())
+}
+
+/// Draws the charts of README.md from a record, and writes its tables beside it.
+fn redraw(path: &Path) -> Result<(), String> {
+    let record = Record::read(path)?;
+    let options = record.options();
+    draw(&benches().join("pictures"), &options, &record)?;
+    let tables = path.with_extension("md");
+    inputs::write(&tables, &markdown::render(&options, &record.results, &record.environment))?;
+    println!("{}", tables.display());
+    Ok(())
+}
+
+fn benches() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
+}
+
+fn create(directory: &Path) -> Result<(), String> {
+    fs::create_dir_all(directory)
+        .map_err(|error| format!("cannot create {}: {error}", directory.display()))
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use crate::case::{Case, ThreadCounts};
 use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, WORKLOADS, Workload};
 use crate::machine;
@@ -13,6 +15,8 @@ pub struct Options {
     pub cases: Vec<Case>,
     pub allocators: Vec<&'static Allocator>,
     pub profiles: Vec<&'static str>,
+    /// The name under which the results are recorded, if they are.
+    pub machine: Option<String>,
 }
 
 impl Options {
@@ -29,6 +33,8 @@ impl Options {
 
 pub enum Command {
     Compare(Options),
+    /// Draws what was recorded in a file.
+    Redraw(PathBuf),
     Help,
     /// `cargo test` runs benches too, without the argument `--bench`, and expects them to be short.
     Skip,
@@ -47,6 +53,8 @@ Runs each workload under each global allocator, in a process of its own.
   --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}
   --profiles A,B      these cargo profiles: {}
+  --record MACHINE    keep the results in benches/record/MACHINE/DATE.csv
+  --redraw FILE       run nothing: draw the charts and tables of README.md from such a file
   --help              this text
 ",
         names(&WORKLOADS, |workload| workload.name),
@@ -66,6 +74,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
         cases: Vec::new(),
         allocators: ALLOCATORS.iter().collect(),
         profiles: PROFILES.to_vec(),
+        machine: None,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -75,6 +84,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
         match argument.as_str() {
             "--bench" => is_bench = true,
             "--help" | "-h" => return Ok(Command::Help),
+            "--redraw" => return Ok(Command::Redraw(PathBuf::from(value()?))),
+            "--record" => options.machine = Some(parse_machine(value()?)?),
             "--quick" => options.quick = true,
             "--rounds" => rounds = Some(parse_rounds(&value()?)?),
             "--only" => workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
@@ -100,6 +111,12 @@ fn parse_rounds(value: &str) -> Result<u32, String> {
         Ok(rounds @ 1..) => Ok(rounds),
         _ => Err(format!("{value:?} is not a number of rounds")),
     }
+}
+
+/// It names a folder.
+fn parse_machine(value: String) -> Result<String, String> {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    if value.chars().all(is_plain) { Ok(value) } else { Err(format!("{value:?} names no folder")) }
 }
 
 /// Each number once, in ascending order.

@@ -1,7 +1,5 @@
 //! All runs, and what follows from them.
 
-use std::fmt::Write;
-
 use crate::case::Case;
 use crate::catalogue::{ALLOCATORS, Kind, SUBJECT};
 use crate::runner::Report;
@@ -33,10 +31,12 @@ pub struct Summary {
 }
 
 /// A quantity of which less is better.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     Time,
     PeakRss,
+    /// What is held, of the reference that the workload names.
+    Held,
 }
 
 impl Metric {
@@ -44,6 +44,7 @@ impl Metric {
         match self {
             Self::Time => Some(summary.time),
             Self::PeakRss => summary.peak_rss,
+            Self::Held => Some(summary.held? / summary.reference?),
         }
     }
 }
@@ -56,6 +57,10 @@ pub struct Results {
 impl Results {
     pub fn add(&mut self, sample: Sample) {
         self.samples.push(sample);
+    }
+
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,7 +102,8 @@ impl Results {
         })
     }
 
-    /// How many times as much an allocator needs as the baseline does.
+    /// How many times as much an allocator needs as the baseline does; of what is held, it is compared to
+    /// the reference already.
     pub fn ratio(
         &self,
         metric: Metric,
@@ -106,7 +112,8 @@ impl Results {
         case: &Case,
     ) -> Option<f64> {
         let of = |allocator| metric.of(&self.summary(profile, allocator, case)?);
-        Some(of(allocator)? / of(self.baseline())?)
+        let baseline = if metric == Metric::Held { 1.0 } else { of(self.baseline())? };
+        Some(of(allocator)? / baseline)
     }
 
     /// The geometric mean of the ratios over the cases of a kind; `None` if one of them is missing.
@@ -125,35 +132,6 @@ impl Results {
             .collect::<Option<_>>()?;
         let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
         (!ratios.is_empty()).then(|| (logarithms / ratios.len() as f64).exp())
-    }
-
-    /// Every run, one a line.
-    pub fn to_csv(&self) -> String {
-        let mut csv = "round,profile,allocator,workload,threads,elapsed_ns,operations,checksum,\
-                       peak_rss_bytes,end_rss_bytes,held_bytes,reference_bytes\n"
-            .to_owned();
-        let or_empty = |value: Option<u64>| value.map(|v| v.to_string()).unwrap_or_default();
-        for sample in &self.samples {
-            let report = &sample.report;
-            writeln!(
-                csv,
-                "{},{},{},{},{},{},{},{},{},{},{},{}",
-                sample.round,
-                sample.profile,
-                sample.allocator,
-                sample.workload,
-                or_empty(sample.threads.map(|threads| threads as u64)),
-                report.elapsed_ns,
-                or_empty(report.operations),
-                report.checksum,
-                or_empty(report.peak_rss),
-                or_empty(report.end_rss),
-                or_empty(report.held),
-                or_empty(report.reference),
-            )
-            .expect("writing to a String does not fail");
-        }
-        csv
     }
 }
 

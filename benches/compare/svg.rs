@@ -1,4 +1,4 @@
-//! The few SVG elements that the chart needs.
+//! The few SVG elements that the charts need.
 
 use std::fmt::Write;
 
@@ -8,21 +8,15 @@ pub struct Text {
     pub colour: &'static str,
     pub anchor: &'static str,
     pub weight: &'static str,
-    /// Keeps the text legible on top of lines.
-    pub has_halo: bool,
 }
 
 impl Text {
     pub const fn new(size: f64, colour: &'static str) -> Self {
-        Self { size, colour, anchor: "start", weight: "normal", has_halo: false }
+        Self { size, colour, anchor: "start", weight: "normal" }
     }
 
     pub const fn anchored(self, anchor: &'static str) -> Self {
         Self { anchor, ..self }
-    }
-
-    pub const fn with_halo(self) -> Self {
-        Self { has_halo: true, ..self }
     }
 
     pub const fn bold(self) -> Self {
@@ -52,17 +46,19 @@ impl Svg {
         ));
     }
 
+    /// The shape that `outline` draws around the origin, moved to a place.
+    pub fn path(&mut self, (x, y): (f64, f64), outline: &str, colour: &str) {
+        self.element(format_args!(
+            r##"<path transform="translate({x:.1} {y:.1})" d="{outline}" fill="{colour}" stroke="#ffffff" stroke-width="0.6"/>"##
+        ));
+    }
+
     /// Writes with the baseline at `y`.
     pub fn text(&mut self, x: f64, y: f64, style: Text, text: &str) {
-        let Text { size, colour, anchor, weight, has_halo } = style;
-        let halo = if has_halo {
-            r##" paint-order="stroke" stroke="#ffffff" stroke-width="3" stroke-linejoin="round""##
-        } else {
-            ""
-        };
+        let Text { size, colour, anchor, weight } = style;
         let text = escape(text);
         self.element(format_args!(
-            r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}"{halo}>{text}</text>"#
+            r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" font-weight="{weight}">{text}</text>"#
         ));
     }
 

@@ -1,4 +1,4 @@
-//! Builds the `workload` package once for each allocator and profile.
+//! Builds the binaries of the `workload` package once for each allocator and profile.
 
 use std::env;
 use std::fs;
@@ -7,18 +7,20 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::catalogue::Allocator;
+use crate::catalogue::{Allocator, Suite};
 use crate::options::Options;
 
-/// One binary: an allocator in a profile.
+/// One binary: an allocator in a profile, with the workloads of a suite.
 pub struct Contestant {
+    pub suite: Suite,
     pub allocator: &'static str,
     pub profile: &'static str,
     pub executable: PathBuf,
 }
 
-/// An allocator that could not be built in a profile, and why.
+/// A binary that could not be built, and why.
 pub struct Absence {
+    pub suite: Suite,
     pub allocator: &'static str,
     pub profile: &'static str,
     pub reason: String,
@@ -33,15 +35,23 @@ pub fn build_all(
     eprintln!("building; the first time takes minutes, most of them for C code");
     let mut contestants = Vec::new();
     let mut absences = Vec::new();
-    for &profile in &options.profiles {
-        for allocator in &options.allocators {
-            eprintln!("building with {} ({profile})", allocator.name);
-            match build(allocator, profile, target, directory) {
-                Ok(executable) => {
-                    contestants.push(Contestant { allocator: allocator.name, profile, executable })
-                }
-                Err(reason) => {
-                    absences.push(Absence { allocator: allocator.name, profile, reason });
+    for suite in options.suites() {
+        for &profile in &options.profiles {
+            for allocator in &options.allocators {
+                let (binary, name) = (suite.binary(), allocator.name);
+                eprintln!("building {binary} with {name} ({profile})");
+                match build(suite, allocator, profile, target, directory) {
+                    Ok(executable) => {
+                        contestants.push(Contestant {
+                            suite,
+                            allocator: name,
+                            profile,
+                            executable,
+                        });
+                    }
+                    Err(reason) => {
+                        absences.push(Absence { suite, allocator: name, profile, reason });
+                    }
                 }
             }
         }
@@ -58,15 +68,17 @@ pub fn cargo() -> Command {
 }
 
 fn build(
+    suite: Suite,
     allocator: &Allocator,
     profile: &str,
     target: &Path,
     directory: &Path,
 ) -> Result<PathBuf, String> {
     let output = cargo()
-        .args(["build", "--package", "workload", "--bin", "workload"])
+        .args(["build", "--package", "workload", "--bin", suite.binary()])
         .args(["--profile", profile, "--no-default-features"])
         .args(["--features", allocator.name])
+        .args(suite.feature().into_iter().flat_map(|feature| ["--features", feature]))
         .args(["--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(target)
@@ -80,7 +92,7 @@ fn build(
     let built = executable(&String::from_utf8_lossy(&output.stdout))
         .ok_or("cargo did not say where it put the executable")?;
     // The next allocator's binary takes the same place.
-    let copies = directory.join(profile);
+    let copies = directory.join(profile).join(suite.name());
     let copy = copies.join(format!("{}{}", allocator.name, env::consts::EXE_SUFFIX));
     fs::create_dir_all(&copies).and_then(|()| fs::copy(&built, &copy)).map_err(|error| {
         format!("cannot copy {} to {}: {error}", built.display(), copy.display())

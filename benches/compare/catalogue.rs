@@ -1,4 +1,4 @@
-//! What is compared: the allocators, the cargo profiles and the workloads.
+//! What is compared: the allocators, the cargo profiles, and the workloads in their suites.
 
 /// An allocator is a feature of the `workload` package.
 pub struct Allocator {
@@ -87,16 +87,54 @@ impl Kind {
     }
 }
 
+/// The workloads of a suite live in one binary of the `workload` package.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// What needs few dependencies.
+    Lean,
+    /// Real programs that are made of many; each build of them takes minutes.
+    Programs,
+}
+
+pub const SUITES: [Suite; 2] = [Suite::Lean, Suite::Programs];
+
+impl Suite {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lean => "lean",
+            Self::Programs => "programs",
+        }
+    }
+
+    pub fn binary(self) -> &'static str {
+        match self {
+            Self::Lean => "workload",
+            Self::Programs => "programs",
+        }
+    }
+
+    /// The feature of the package that brings the dependencies of the binary.
+    pub fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Lean => None,
+            Self::Programs => Some("programs"),
+        }
+    }
+}
+
 /// The file that a workload reads before its clock starts.
 #[derive(Clone, Copy)]
 pub enum Input {
     None,
     Metadata,
     Sources,
+    Documents,
+    Manifests,
 }
 
 pub struct Workload {
     pub name: &'static str,
+    pub suite: Suite,
     pub kind: Kind,
     pub input: Input,
     /// Whether it keeps as many threads busy as it is asked to, rather than a number of its own.
@@ -108,10 +146,21 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 31] = [
+pub const WORKLOADS: [Workload; 42] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
+    program("regex", Input::None, 18, 3),
+    program("html", Input::Documents, 16, 2),
+    program("markdown", Input::Documents, 30, 5),
+    program("search", Input::Sources, 12, 2),
+    program("egraph", Input::None, 40, 6),
+    program("javascript", Input::None, 22, 3),
+    program("persistent", Input::None, 40, 6),
+    program("async", Input::None, 100, 15),
+    program("toml", Input::Manifests, 180, 30),
+    program("sql", Input::None, 60, 10),
+    program("script", Input::None, 120, 20),
     synthetic(Kind::SmallBlocks, "trees-1", 5, 1),
     threaded(Kind::SmallBlocks, "trees-n", 5, 1),
     threaded(Kind::SmallBlocks, "larson-n", 200, 30),
@@ -148,12 +197,17 @@ const fn real_program(
     full_scale: u32,
     quick_scale: u32,
 ) -> Workload {
-    let kind = Kind::RealProgram;
-    Workload { name, kind, input, is_threaded: false, full_scale, quick_scale }
+    let (suite, kind) = (Suite::Lean, Kind::RealProgram);
+    Workload { name, suite, kind, input, is_threaded: false, full_scale, quick_scale }
+}
+
+const fn program(name: &'static str, input: Input, full_scale: u32, quick_scale: u32) -> Workload {
+    Workload { suite: Suite::Programs, ..real_program(name, input, full_scale, quick_scale) }
 }
 
 const fn synthetic(kind: Kind, name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {
-    Workload { name, kind, input: Input::None, is_threaded: false, full_scale, quick_scale }
+    let (suite, input) = (Suite::Lean, Input::None);
+    Workload { name, suite, kind, input, is_threaded: false, full_scale, quick_scale }
 }
 
 const fn threaded(kind: Kind, name: &'static str, full_scale: u32, quick_scale: u32) -> Workload {

@@ -93,8 +93,8 @@ fn target_directory() -> PathBuf {
 }
 
 fn print_problems(absences: &[Absence], failures: &[Failure]) {
-    for Absence { allocator, profile, reason } in absences {
-        println!("ABSENT: {allocator} ({profile}): {reason}\n");
+    for Absence { suite, allocator, profile, reason } in absences {
+        println!("ABSENT: {} with {allocator} ({profile}): {reason}\n", suite.binary());
     }
     for Failure { case, allocator, profile, message } in failures {
         let message = message.trim_end();

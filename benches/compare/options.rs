@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::case::{Case, ThreadCounts};
-use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, WORKLOADS, Workload};
+use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, SUITES, Suite, WORKLOADS, Workload};
 use crate::machine;
 
 const FULL_ROUNDS: u32 = 5;
@@ -20,6 +20,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Those of the cases: what is to be built.
+    pub fn suites(&self) -> impl Iterator<Item = Suite> {
+        let has_cases = |suite| self.cases.iter().any(|case| case.workload.suite == suite);
+        SUITES.into_iter().filter(move |&suite| has_cases(suite))
+    }
+
     /// The cases that are compared by time.
     pub fn timed(&self) -> impl Iterator<Item = &Case> {
         self.cases.iter().filter(|case| Kind::TIMED.contains(&case.kind()))
@@ -49,6 +55,8 @@ Runs each workload under each global allocator, in a process of its own.
 
   --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
   --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
+  --suites A,B        the workloads of these suites: {}; the programs take minutes to
+                      build, for each allocator and profile
   --only A,B          these workloads: {}
   --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}
@@ -57,6 +65,7 @@ Runs each workload under each global allocator, in a process of its own.
   --redraw FILE       run nothing: draw the charts and tables of README.md from such a file
   --help              this text
 ",
+        names(&SUITES, |suite| suite.name()),
         names(&WORKLOADS, |workload| workload.name),
         names(&ALLOCATORS, |allocator| allocator.name),
         names(&PROFILES, |profile| profile),
@@ -68,6 +77,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
     let mut rounds = None;
     let mut workloads: Vec<&'static Workload> = WORKLOADS.iter().collect();
     let mut thread_counts = ThreadCounts::Cores(machine::cores());
+    let mut suites: Vec<&Suite> = SUITES.iter().collect();
     let mut options = Options {
         quick: false,
         rounds: 0,
@@ -88,6 +98,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             "--record" => options.machine = Some(parse_machine(value()?)?),
             "--quick" => options.quick = true,
             "--rounds" => rounds = Some(parse_rounds(&value()?)?),
+            "--suites" => suites = choose(&value()?, &SUITES, |entry| entry.name())?,
             "--only" => workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
             "--threads" => thread_counts = ThreadCounts::Chosen(parse_threads(&value()?)?),
             "--allocators" => {
@@ -99,6 +110,10 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             }
             _ => return Err(format!("unknown argument {argument:?}")),
         }
+    }
+    workloads.retain(|workload| suites.contains(&&workload.suite));
+    if workloads.is_empty() {
+        return Err("none of these workloads is in these suites".to_owned());
     }
     let default_rounds = if options.quick { QUICK_ROUNDS } else { FULL_ROUNDS };
     options.rounds = rounds.unwrap_or(default_rounds);

@@ -52,7 +52,7 @@ pub fn run_all(
             let seconds = start.elapsed().as_secs();
             let rounds = options.rounds;
             eprintln!("{seconds:4} s  round {round} of {rounds}: {}", case.name());
-            for contestant in in_order_of(round, case.workload, contestants) {
+            for contestant in in_order_of(round, case, contestants) {
                 let has_failed = failures.iter().any(|failure| {
                     failure.case == case.name()
                         && failure.allocator == contestant.allocator
@@ -85,12 +85,8 @@ pub fn run_all(
 
 /// Each round starts with another contestant, and every other round goes backwards: neither a drift of
 /// the machine nor what a neighbour leaves behind falls on the same contestant each time.
-fn in_order_of<'a>(
-    round: u32,
-    workload: &Workload,
-    contestants: &'a [Contestant],
-) -> Vec<&'a Contestant> {
-    let suite = workload.suite;
+fn in_order_of<'a>(round: u32, case: &Case, contestants: &'a [Contestant]) -> Vec<&'a Contestant> {
+    let suite = case.workload.suite;
     let mut order: Vec<_> =
         contestants.iter().filter(|contestant| contestant.suite == suite).collect();
     if !order.is_empty() {

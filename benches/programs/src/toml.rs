@@ -1,25 +1,23 @@
 //! Edits manifests as `cargo add` does: parses each to a document that keeps its format, changes versions
 //! and dependencies, and writes it. One unit of scale is one pass over the manifests.
 
-use std::path::Path;
 use std::time::Instant;
 
 use toml_edit::{DocumentMut, InlineTable, Item, TomlError, Value, value};
 
-use crate::harness::Measurement;
-use crate::{digest, sources};
+use crate::Outcome;
+use crate::digest;
 
-pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
-    let manifests = sources::read(list)?;
+pub fn run(manifests: &[String], passes: u32) -> Result<Outcome, String> {
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
-        for manifest in &manifests {
+        for manifest in manifests {
             let edited = edit(manifest).map_err(|error| format!("a manifest: {error}"))?;
             checksum = checksum.wrapping_add(digest::of(&edited));
         }
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 fn edit(manifest: &str) -> Result<String, TomlError> {

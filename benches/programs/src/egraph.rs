@@ -9,8 +9,8 @@ use egg::{
     define_language, merge_max, rewrite,
 };
 
+use crate::Outcome;
 use crate::digest;
-use crate::harness::Measurement;
 
 const NODES: usize = 8_000;
 const ITERATIONS: usize = 12;
@@ -84,7 +84,7 @@ impl Analysis<Operation> for ConstantFolding {
     }
 }
 
-pub fn run(passes: u32) -> Result<Measurement, String> {
+pub fn run(passes: u32) -> Result<Outcome, String> {
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
@@ -93,7 +93,7 @@ pub fn run(passes: u32) -> Result<Measurement, String> {
             checksum = checksum.wrapping_add(simplify(expression, &rules)?);
         }
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 fn simplify(text: &str, rules: &[Rule]) -> Result<u64, String> {

@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use regex::Regex;
 
-use crate::harness::Measurement;
+use crate::Outcome;
 use crate::patterns::{LINES, PATTERNS};
 
-pub fn run(passes: u32) -> Result<Measurement, String> {
+pub fn run(passes: u32) -> Result<Outcome, String> {
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
         checksum = checksum.wrapping_add(compile_and_match()?);
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 /// The lengths of all captures, and how many groups the patterns have.

@@ -2,16 +2,15 @@
 //! removes the pictures, writes the tree and drops it. The pages are rendered from Markdown files before
 //! the clock starts. One unit of scale is one pass over the pages.
 
-use std::path::Path;
 use std::time::Instant;
 
 use scraper::{ElementRef, Html, Selector};
 
-use crate::harness::Measurement;
-use crate::{digest, markdown, sources};
+use crate::Outcome;
+use crate::{digest, markdown};
 
-pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
-    let pages: Vec<String> = sources::read(list)?.iter().map(|text| page(text)).collect();
+pub fn run(texts: &[String], passes: u32) -> Result<Outcome, String> {
+    let pages: Vec<String> = texts.iter().map(|text| page(text)).collect();
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
@@ -20,7 +19,7 @@ pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
             checksum = checksum.wrapping_add(scrape(page, &selectors));
         }
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 /// A site's frame around a document.

@@ -3,14 +3,15 @@
 //! over a channel of its own; a service spawns a task for each request. One unit of scale is 200 clients.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Instant;
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::Outcome;
 use crate::digest;
-use crate::harness::{Measurement, cores};
 
 const CLIENTS: u64 = 200;
 const REQUESTS_PER_CLIENT: u64 = 20;
@@ -28,10 +29,11 @@ struct Response {
     body: Vec<String>,
 }
 
-pub fn run(units: u32) -> Result<Measurement, String> {
+pub fn run(units: u32) -> Result<Outcome, String> {
     let start = Instant::now();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let runtime = Builder::new_multi_thread()
-        .worker_threads(cores())
+        .worker_threads(cores)
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let mut checksum = 0_u64;
@@ -39,7 +41,7 @@ pub fn run(units: u32) -> Result<Measurement, String> {
         checksum = checksum.wrapping_add(runtime.block_on(serve_clients())?);
     }
     drop(runtime);
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 /// The sum of what the clients received; in which order does not matter.

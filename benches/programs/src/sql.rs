@@ -7,17 +7,17 @@ use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use crate::harness::Measurement;
+use crate::Outcome;
 use crate::{digest, statements};
 
-pub fn run(passes: u32) -> Result<Measurement, String> {
+pub fn run(passes: u32) -> Result<Outcome, String> {
     let texts = statements::all();
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
         checksum = checksum.wrapping_add(parse_and_print(&texts)?);
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 fn parse_and_print(texts: &[String]) -> Result<u64, String> {

@@ -1,7 +1,6 @@
 //! Builds a full-text index of Rust sources in memory, as the search of a code host does, asks it a list
 //! of questions and drops it. One unit of scale is one index.
 
-use std::path::Path;
 use std::time::Instant;
 
 use tantivy::collector::{Count, TopDocs};
@@ -9,8 +8,8 @@ use tantivy::query::QueryParser;
 use tantivy::schema::{FAST, Field, INDEXED, STORED, STRING, Schema, TEXT, Value};
 use tantivy::{Index, IndexWriter, Searcher, TantivyDocument, TantivyError, doc};
 
-use crate::harness::Measurement;
-use crate::{digest, sources};
+use crate::Outcome;
+use crate::digest;
 
 const LINES_PER_DOCUMENT: usize = 30;
 const WRITER_BYTES: usize = 32 << 20;
@@ -49,15 +48,14 @@ struct Fields {
     body: Field,
 }
 
-pub fn run(list: &Path, passes: u32) -> Result<Measurement, String> {
-    let texts = sources::read(list)?;
+pub fn run(texts: &[String], passes: u32) -> Result<Outcome, String> {
     let start = Instant::now();
     let mut checksum = 0_u64;
     for _ in 0..passes {
-        let found = index_and_ask(&texts).map_err(|error| format!("the index: {error}"))?;
+        let found = index_and_ask(texts).map_err(|error| format!("the index: {error}"))?;
         checksum = checksum.wrapping_add(found);
     }
-    Ok(Measurement { elapsed: start.elapsed(), operations: None, checksum, held: None })
+    Ok(Outcome { elapsed: start.elapsed(), checksum })
 }
 
 fn index_and_ask(texts: &[String]) -> Result<u64, TantivyError> {

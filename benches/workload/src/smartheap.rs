@@ -61,13 +61,12 @@ fn work(mut random: Random, batches: u64, mut retire: impl FnMut(Batch) -> Batch
             batch.pop();
         }
         kept.push_back(batch);
-        batch = match kept.pop_front() {
-            Some(oldest) if kept.len() >= BATCHES_KEPT => retire(oldest),
-            Some(oldest) => {
-                kept.push_front(oldest);
-                Batch::new()
-            }
-            None => Batch::new(),
+        batch = if kept.len() > BATCHES_KEPT
+            && let Some(oldest) = kept.pop_front()
+        {
+            retire(oldest)
+        } else {
+            Batch::new()
         };
     }
     bytes

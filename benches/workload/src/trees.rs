@@ -2,10 +2,10 @@
 //! short-lived ones of growing depth. One unit of scale is one game on each thread; the threads do not
 //! share anything.
 
-use std::thread;
 use std::time::Instant;
 
 use crate::harness::Measurement;
+use crate::parallel;
 
 const MIN_DEPTH: u32 = 4;
 const MAX_DEPTH: u32 = 15;
@@ -27,15 +27,8 @@ impl Tree {
 
 pub fn run(threads: usize, games: u32) -> Measurement {
     let start = Instant::now();
-    let nodes = if threads == 1 { play(games) } else { play_on(threads, games) };
+    let nodes = if threads == 1 { play(games) } else { parallel::sum(threads, |_| play(games)) };
     Measurement { elapsed: start.elapsed(), operations: Some(nodes), checksum: nodes, held: None }
-}
-
-fn play_on(threads: usize, games: u32) -> u64 {
-    thread::scope(|scope| {
-        let players: Vec<_> = (0..threads).map(|_| scope.spawn(move || play(games))).collect();
-        players.into_iter().map(|player| player.join().expect("a player does not panic")).sum()
-    })
 }
 
 /// The number of nodes that were allocated, counted by walking the trees.

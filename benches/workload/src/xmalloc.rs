@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::block::{Block, new_block};
 use crate::harness::Measurement;
+use crate::parallel;
 use crate::random::Random;
 
 const SIZES: [usize; 14] = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320, 384, 500];
@@ -24,19 +25,13 @@ pub fn run(threads: usize, batches: u32) -> Measurement {
     let checksum = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(pairs * BATCHES_IN_FLIGHT_PER_PAIR);
         let queue = Mutex::new(receiver);
-        // Every consumer works until all senders are gone, that of this function among them.
         for stream in 0..pairs {
             let sender = sender.clone();
             scope.spawn(move || produce(&sender, Random::new(stream), batches));
         }
+        // The queue ends for the consumers once all senders are gone.
         drop(sender);
-        thread::scope(|scope| {
-            let consumers: Vec<_> = (0..pairs).map(|_| scope.spawn(|| consume(&queue))).collect();
-            consumers
-                .into_iter()
-                .map(|consumer| consumer.join().expect("a consumer does not panic"))
-                .fold(0, u64::wrapping_add)
-        })
+        parallel::sum(pairs, |_| consume(&queue))
     });
     let operations = pairs as u64 * u64::from(batches) * BLOCKS_PER_BATCH as u64;
     Measurement { elapsed: start.elapsed(), operations: Some(operations), checksum, held: None }

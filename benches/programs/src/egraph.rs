@@ -12,7 +12,7 @@ use egg::{
 use crate::Outcome;
 use crate::digest;
 
-const NODES: usize = 8_000;
+const NODES: usize = 20_000;
 const ITERATIONS: usize = 12;
 /// Never reached: where the clock decided, the checksum would change from run to run.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);

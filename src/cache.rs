@@ -17,7 +17,9 @@ use core::ptr::NonNull;
 
 use crate::block::Magazine;
 use crate::cache_bin::{self, Bin};
-use crate::config::{CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST};
+use crate::config::{
+    CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, ORDERED_BLOCKS_PER_RUN,
+};
 use crate::heap::{Direction, Heap, Supply};
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Shard};
@@ -182,7 +184,8 @@ impl ThreadCache {
             // SAFETY: the caller owes the block.
             unsafe { alone.push(block.cast()) };
             // SAFETY: the caller owes where it came from.
-            return unsafe { heap.give_back(class, alone) };
+            unsafe { heap.give_back(class, alone) };
+            return;
         }
         self.make_room(heap, class);
         // SAFETY: the caller owes the block.
@@ -211,12 +214,16 @@ impl ThreadCache {
                 self.grow(class);
             }
             Direction::OneWay => {
+                let blocks = full.len();
                 // SAFETY: as above.
-                unsafe { heap.give_back(class, full) };
-                // Each block that stays may be the last of its arena: the longer this goes on, the fewer
-                // stay. Few at once would make the rest of a short phase dear.
-                let bin = self.bin(class);
-                bin.resize((bin.capacity() - 1).max(MAGAZINE_BLOCKS_FIRST.min(bin.capacity())));
+                let runs = unsafe { heap.give_back(class, full) };
+                // Each block that stays may be the last of its arena, where they come back in no order: the
+                // longer this goes on, the fewer stay. Few at once would make the rest of a short phase
+                // dear. Those that come back in order have few pools between them.
+                if blocks < runs * ORDERED_BLOCKS_PER_RUN {
+                    let bin = self.bin(class);
+                    bin.resize((bin.capacity() - 1).max(MAGAZINE_BLOCKS_FIRST.min(bin.capacity())));
+                }
             }
         }
     }

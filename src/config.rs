@@ -73,6 +73,9 @@ pub const DEPOT_LOOK_FLUSHES: u32 = 64;
 /// only ever comes back is not about to be asked for.
 pub const ONE_WAY_FLUSHES: u32 = DEPOT_MAGAZINES as u32;
 
+/// Blocks of one pool that follow each other, in the mean of a magazine, where these come back in order.
+pub const ORDERED_BLOCKS_PER_RUN: u32 = 4;
+
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
 

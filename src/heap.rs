@@ -310,27 +310,31 @@ impl<P: PageSource> Heap<P> {
         unsafe { self.give_back(class, magazine) };
     }
 
-    /// Gives blocks back to their pools.
+    /// Gives blocks back to their pools, and returns the number of runs, of blocks of one pool that follow
+    /// each other, that these were.
     ///
     /// # Safety
     ///
     /// - The blocks came from this class of this heap.
-    pub(crate) unsafe fn give_back(&self, class: SizeClass, mut magazine: Magazine) {
+    pub(crate) unsafe fn give_back(&self, class: SizeClass, mut magazine: Magazine) -> u32 {
         debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
+        let mut runs = 0;
         while let Some(first) = magazine.first() {
             // SAFETY: the caller owes where the block came from.
             let shard = unsafe { shard_of(first) };
             // SAFETY: as above.
-            unsafe { self.give_runs(shard, class, &mut magazine) };
+            runs += unsafe { self.give_runs(shard, class, &mut magazine) };
         }
+        runs
     }
 
-    /// Gives the blocks in front that came from `shard` back to their pools, not more than some runs.
+    /// Gives the blocks in front that came from `shard` back to their pools, not more than some runs, and
+    /// returns how many these were.
     ///
     /// # Safety
     ///
     /// - The blocks came from this class of this heap.
-    unsafe fn give_runs(&self, shard: Shard, class: SizeClass, magazine: &mut Magazine) {
+    unsafe fn give_runs(&self, shard: Shard, class: SizeClass, magazine: &mut Magazine) -> u32 {
         // Walking the blocks is most of the work, and needs no lock.
         let mut runs = [const { None }; GIVE_RUNS_MAX];
         for run in &mut runs {
@@ -344,12 +348,15 @@ impl<P: PageSource> Heap<P> {
         // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;
         let mut heap = self.class(shard, class).lock();
+        let mut given = 0;
         for run in runs.iter_mut().map_while(Option::take) {
             // SAFETY: one pool's run, from this shard; the caller owes the class.
             unsafe { heap.give(class, run, &mut empty) };
+            given += 1;
         }
         drop(heap);
         self.arenas.give_pools(empty);
+        given
     }
 
     /// Gives a magazine back that the depot of `shard` has for nothing, if there is one.

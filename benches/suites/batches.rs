@@ -77,6 +77,7 @@ impl<const SIZE: usize> Case for Batch<SIZE> {
         Blocks { blocks, positions: self.order.positions(self.count) }
     }
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, held: &mut Blocks) {
         for block in &mut held.blocks {
             *block = allocate(allocator, Self::REQUEST);

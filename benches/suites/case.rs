@@ -25,7 +25,7 @@ pub trait Case {
     /// What the first round starts with; is not timed.
     fn prepare(&self, allocator: &impl GlobalAlloc) -> Self::Held;
 
-    /// What is timed.
+    /// What is timed. Always inlined, so that there is no call but those of the allocator.
     ///
     /// # Safety
     ///

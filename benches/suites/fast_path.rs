@@ -34,6 +34,7 @@ impl<const SIZE: usize, const ALIGNMENT: usize> Case for Pair<SIZE, ALIGNMENT> {
 
     fn prepare(&self, _: &impl GlobalAlloc) {}
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, (): &mut ()) {
         let block = allocate(allocator, Self::REQUEST);
         // SAFETY: the block was just allocated.
@@ -61,6 +62,7 @@ impl Case for RunTimePair {
         0
     }
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, next: &mut usize) {
         // Not `self.sizes`, whose contents the compiler has seen.
         let sizes = black_box(self.sizes.as_slice());
@@ -95,6 +97,7 @@ impl Case for Boxed {
         1
     }
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, key: &mut u64) {
         const REQUEST: Request = Request::aligned(size_of::<Entry>(), align_of::<Entry>());
         let block: NonNull<Entry> = allocate(allocator, REQUEST).cast();
@@ -122,6 +125,7 @@ impl<const SIZE: usize> Case for Zeroed<SIZE> {
 
     fn prepare(&self, _: &impl GlobalAlloc) {}
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, (): &mut ()) {
         let request = const { Request::of(SIZE) };
         let block = allocate_zeroed(allocator, request);
@@ -150,6 +154,7 @@ impl Case for Growth {
 
     fn prepare(&self, _: &impl GlobalAlloc) {}
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, (): &mut ()) {
         let mut request = Request::of(Self::FIRST);
         let mut block = allocate(allocator, request);

@@ -36,6 +36,7 @@ impl Case for Pair {
 
     fn prepare(&self, _: &impl GlobalAlloc) {}
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, (): &mut ()) {
         let request = Request::of(self.kibibytes * KIBIBYTE);
         let block = if self.is_zeroed {
@@ -67,6 +68,7 @@ impl Case for Growth {
 
     fn prepare(&self, _: &impl GlobalAlloc) {}
 
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, (): &mut ()) {
         let mut request = Request::of(self.first_kibibytes * KIBIBYTE);
         let mut block = allocate(allocator, request);

@@ -1,6 +1,9 @@
 //! The allocators that are compared: their only list, so that no suite names one.
 //!
-//! None of them serves the process itself: its global allocator stays the system's.
+//! None of them serves the process itself: its global allocator stays the system's. Nor does one of them, as
+//! these features build it, define C's `malloc` and its kin or C++'s `operator new`: the symbols of a suite have these
+//! undefined, and so what is measured as the system's is the C library's. A new peer owes the same; with `nm`,
+//! none of the names may be marked as defined.
 
 use std::alloc::{GlobalAlloc, System};
 

@@ -60,7 +60,7 @@ impl Case for Replacement {
         Slots { slots, random }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn round(&self, allocator: &impl GlobalAlloc, held: &mut Slots) {
         let index = held.random.below(held.slots.len());
         let request = self.next_request(&mut held.random);

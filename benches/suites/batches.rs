@@ -107,7 +107,7 @@ fn batches(criterion: &mut Criterion) {
 
 criterion_group! {
     name = suite;
-    // 288 measurements in about two minutes.
+    // 288 measurements in two to three minutes.
     config = short_rounds(0.3, 20);
     targets = batches
 }

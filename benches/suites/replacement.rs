@@ -5,8 +5,8 @@
 //! caches; the million does not, and then each release and each allocation may cost a miss.
 //!
 //! Its weakness: blocks die at random, and real ones die with those of the same age. All sizes are as
-//! likely, where real programs ask for a few sizes most of the time. The numbers drawn are part of the
-//! time, some three nanoseconds, and the misses of the slots themselves are, too: they are the same under
+//! likely, where real programs ask for a few sizes most of the time. To draw two numbers is part of the
+//! time, and the misses of the slots themselves are, too: both are the same under
 //! all allocators and bring the ratios nearer to one.
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -21,8 +21,8 @@ fn replacement(criterion: &mut Criterion) {
 
 criterion_group! {
     name = suite;
-    // 48 measurements in about a minute and a half. The first third of each is long enough that a million slots have
-    // been filled several times.
+    // 48 measurements in about a minute and a half. Each is warmed up for long enough that the million slots
+    // have been filled anew.
     config = short_rounds(1.2, 30);
     targets = replacement
 }

@@ -6,8 +6,8 @@
 //!
 //! Its weakness: blocks die at random, and real ones die with those of the same age. All sizes are as
 //! likely, where real programs ask for a few sizes most of the time. To draw two numbers is part of the
-//! time, and the misses of the slots themselves are, too: both are the same under
-//! all allocators and bring the ratios nearer to one.
+//! time, and the misses of the slots themselves are, too: both are the same under all
+//! allocators and bring the ratios nearer to one.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use suites::{Replacement, Suite, short_rounds};

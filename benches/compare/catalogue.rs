@@ -92,7 +92,8 @@ impl Kind {
 pub enum Suite {
     /// What needs few dependencies.
     Lean,
-    /// Real programs that are made of many; each build of them takes minutes.
+    /// Real programs that are made of hundreds of packages. These are compiled once a profile, which takes
+    /// minutes; with fat LTO, so does linking them with each allocator.
     Programs,
 }
 
@@ -154,13 +155,13 @@ pub const WORKLOADS: [Workload; 42] = [
     program("html", Input::Documents, 16, 2),
     program("markdown", Input::Documents, 30, 5),
     program("search", Input::Sources, 12, 2),
-    program("egraph", Input::None, 40, 6),
+    program("egraph", Input::None, 30, 4),
     program("javascript", Input::None, 22, 3),
     program("persistent", Input::None, 40, 6),
     program("async", Input::None, 100, 15),
-    program("toml", Input::Manifests, 180, 30),
-    program("sql", Input::None, 60, 10),
-    program("script", Input::None, 120, 20),
+    program("toml", Input::Manifests, 160, 25),
+    program("sql", Input::None, 50, 8),
+    program("script", Input::None, 110, 18),
     synthetic(Kind::SmallBlocks, "trees-1", 5, 1),
     threaded(Kind::SmallBlocks, "trees-n", 5, 1),
     threaded(Kind::SmallBlocks, "larson-n", 200, 30),

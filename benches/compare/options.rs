@@ -56,7 +56,7 @@ Runs each workload under each global allocator, in a process of its own.
   --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
   --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
   --suites A,B        the workloads of these suites: {}; the programs take minutes to
-                      build, for each allocator and profile
+                      build in each profile, with fat LTO for each allocator
   --only A,B          these workloads: {}
   --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}

@@ -21,7 +21,7 @@ use crate::config::{
     CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, ORDERED_BLOCKS_PER_RUN,
 };
 use crate::heap::{Direction, Heap, Supply};
-use crate::os::{PageSource, debug_check};
+use crate::os::{self, PageSource, debug_check};
 use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
 
@@ -69,8 +69,11 @@ impl ThreadCache {
     #[inline(always)]
     fn bin(&self, class: SizeClass) -> &Bin {
         debug_check!(class.index() < CLASS_COUNT, "class out of range", class.index());
-        // SAFETY: a class's index is below CLASS_COUNT.
-        unsafe { self.bins.get_unchecked(class.index()) }
+        let bytes = os::in_register(class.index() * size_of::<Bin>());
+        // SAFETY: a class's index is below CLASS_COUNT, so this is inside the array.
+        let bin = unsafe { self.bins.as_ptr().byte_add(bytes) };
+        // SAFETY: one of the array's bins, by the size of one.
+        unsafe { &*bin }
     }
 
     fn reserve(&self, class: SizeClass) -> &Reserve {

@@ -33,8 +33,8 @@
 //! a free neither looks at the block's surroundings nor asks who owns it: it pushes the block on the
 //! freeing thread's magazine.
 //!
-//! Set `lto = "fat"` or `"thin"` in the release profile: then `Box::new` is six instructions of this
-//! allocator, and `drop` five.
+//! Set `lto = "fat"` or `"thin"` in the release profile: then `Box::new` is seven instructions of this
+//! allocator, and `drop` six.
 //!
 //! What is free goes back to the system by itself, at once with [`Obmalloc::trim`], and within bounds
 //! that [`Obmalloc::with_limit`] and its kin set; [`Obmalloc::stats`] and [`Obmalloc::heap_map`] show what there

@@ -59,6 +59,13 @@ mod system_allocator;
 ))]
 mod pin;
 
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[path = "os/constant_offset.rs"]
+mod offset;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[path = "os/register_offset.rs"]
+mod offset;
+
 #[cfg(feature = "preload")]
 pub(crate) mod upstream;
 
@@ -76,6 +83,7 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use offset::in_register;
 #[cfg(not(feature = "preload"))]
 pub(crate) use system::spawn;
 pub(crate) use system::{

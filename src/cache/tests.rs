@@ -136,6 +136,28 @@ fn a_one_way_phase_leaves_at_most_two_magazines_behind() {
 }
 
 #[test]
+fn what_comes_back_in_no_order_shrinks_the_magazines_and_what_comes_in_order_does_not() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(32);
+    for is_ordered in [true, false] {
+        let mut held = owner.alloc_many(class, 128 * (40 + ONE_WAY_FLUSHES as usize));
+        let capacity = owner.cache.bin(class).capacity();
+        assert_eq!(capacity, 128);
+        if !is_ordered {
+            // Neighbours in this order lie in different pools.
+            held =
+                (0..128).flat_map(|first| held.iter().skip(first).step_by(128)).copied().collect();
+        }
+        held.into_iter().for_each(|block| owner.free(class, block));
+        assert_eq!(owner.cache.bin(class).capacity() == capacity, is_ordered);
+    }
+    owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
 fn a_cache_that_keeps_nothing_serves_and_holds_no_block() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);

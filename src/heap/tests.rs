@@ -30,7 +30,7 @@ fn flush(heap: &TestHeap, class: SizeClass, magazine: Magazine) -> Direction {
     unsafe { heap.flush(class, magazine) }
 }
 
-fn give_back(heap: &TestHeap, class: SizeClass, magazine: Magazine) {
+fn give_back(heap: &TestHeap, class: SizeClass, magazine: Magazine) -> u32 {
     // SAFETY: tests give back what this heap gave them for this class.
     unsafe { heap.give_back(class, magazine) }
 }
@@ -170,7 +170,9 @@ fn a_refill_gathers_free_blocks_of_several_pools_and_no_more_than_asked_for() {
         assert_eq!(gathered.len(), expected);
         held.push(gathered);
     }
-    held.into_iter().for_each(|magazine| give_back(&heap, class, magazine));
+    for magazine in held {
+        give_back(&heap, class, magazine);
+    }
     assert_all_is_back(&heap, &pages);
 }
 

@@ -21,6 +21,7 @@ step cargo test --release
 RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps
 step bash ci/no_arenas.sh
 step bash ci/assembly.sh
+step bash ci/instructions.sh
 step bash ci/no_panic.sh
 step bash ci/loom.sh
 step bash ci/preload.sh

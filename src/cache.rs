@@ -20,7 +20,7 @@ use crate::cache_bin::{self, Bin};
 use crate::config::{
     CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, ORDERED_BLOCKS_PER_RUN,
 };
-use crate::heap::{Direction, Heap, Supply};
+use crate::heap::{self, Direction, Heap, Supply};
 use crate::os::{self, PageSource, debug_check};
 use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
@@ -183,14 +183,18 @@ impl ThreadCache {
     ) {
         self.bin(class).refuse_push();
         if self.keeping.get() != Keeping::UntilExit {
-            let mut alone = Magazine::EMPTY;
-            // SAFETY: the caller owes the block.
-            unsafe { alone.push(block.cast()) };
-            // SAFETY: the caller owes where it came from.
-            unsafe { heap.give_back(class, alone) };
-            return;
+            // SAFETY: the caller owes the block, and where it came from.
+            return unsafe { heap.give_back_one(class, block.cast()) };
         }
+        let is_first = self.bin(class).capacity() == 0;
         self.make_room(heap, class);
+        // SAFETY: the caller owes the block.
+        if is_first && unsafe { heap::shard_of(block.cast()) } != self.shard.get() {
+            // A block that was handed over may lie in one cache line with those of the other threads that
+            // were given one: the first that this thread allocates is to be another.
+            // SAFETY: the caller owes the block, and where it came from.
+            return unsafe { heap.give_back_one(class, block.cast()) };
+        }
         // SAFETY: the caller owes the block.
         let pushed = unsafe { self.push(block, class) };
         debug_check!(pushed, "no room after a flush", block.as_ptr().addr());

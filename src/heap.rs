@@ -136,7 +136,7 @@ pub(crate) struct Heap<P> {
 /// # Safety
 ///
 /// - The block came from a heap, and the caller owns it.
-unsafe fn shard_of(block: NonNull<Block>) -> Shard {
+pub(crate) unsafe fn shard_of(block: NonNull<Block>) -> Shard {
     // SAFETY: the caller owes the block, so it lies in a mapped arena, in a pool with a live block.
     unsafe { Pool::of(block) }.shard()
 }
@@ -326,6 +326,19 @@ impl<P: PageSource> Heap<P> {
             runs += unsafe { self.give_runs(shard, class, &mut magazine) };
         }
         runs
+    }
+
+    /// Gives one block back to its pool.
+    ///
+    /// # Safety
+    ///
+    /// - The block came from this class of this heap, is free, and the caller gives it up.
+    pub(crate) unsafe fn give_back_one(&self, class: SizeClass, block: NonNull<Block>) {
+        let mut alone = Magazine::EMPTY;
+        // SAFETY: the caller owes the block.
+        unsafe { alone.push(block) };
+        // SAFETY: the caller owes where it came from.
+        unsafe { self.give_back(class, alone) };
     }
 
     /// Gives the blocks in front that came from `shard` back to their pools, not more than some runs, and

@@ -1,7 +1,7 @@
 use core::sync::atomic::Ordering;
 
 use super::*;
-use crate::config::{ARENA_BYTES, Config, ONE_WAY_FLUSHES, SHARD_COUNT};
+use crate::config::{ARENA_BYTES, Config, ONE_WAY_FLUSHES, POOL_BYTES, SHARD_COUNT};
 use crate::os::testing::TestPages;
 
 /// What a thread is: a cache over a shared heap, driven as `thread` drives it.
@@ -12,8 +12,13 @@ struct Owner<'a> {
 
 impl<'a> Owner<'a> {
     fn new(heap: &'a Heap<&'a TestPages>) -> Self {
+        Self::on_cores(heap, 1)
+    }
+
+    /// One of so many that join shards of their own.
+    fn on_cores(heap: &'a Heap<&'a TestPages>, cores: usize) -> Self {
         let cache = ThreadCache::new();
-        cache.keep_until_exit(heap, 1, Config::DEFAULT.cache_limits());
+        cache.keep_until_exit(heap, cores, Config::DEFAULT.cache_limits());
         Self { cache, heap }
     }
 
@@ -154,6 +159,28 @@ fn what_comes_back_in_no_order_shrinks_the_magazines_and_what_comes_in_order_doe
         assert_eq!(owner.cache.bin(class).capacity() == capacity, is_ordered);
     }
     owner.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn of_blocks_of_another_shard_the_first_that_a_thread_frees_goes_home() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let (giver, taker) = (Owner::on_cores(&heap, 2), Owner::on_cores(&heap, 2));
+    let class = class_of(8);
+    let given = giver.alloc_many(class, 3);
+    taker.free(class, given[0]);
+    assert_eq!(taker.loaded(class), 0);
+    let own = taker.alloc(class).expect("memory");
+    assert!((own.addr().get() ^ given[0].addr().get()) >= POOL_BYTES, "not in its line either");
+    // The next ones stay: most threads that free what others allocated do little else.
+    taker.free(class, given[1]);
+    assert_eq!(taker.alloc(class), Some(given[1]));
+    for block in [own, given[1], given[2]] {
+        taker.free(class, block);
+    }
+    giver.cache.flush(&heap);
+    taker.cache.flush(&heap);
     assert_all_is_back(&heap, &pages);
 }
 

@@ -216,16 +216,16 @@ impl Magazine {
         loop {
             // SAFETY: a block of this magazine's own chain.
             self.head = unsafe { next_of(run.last) };
-            if self.head.is_some() != (run.len < self.len) {
-                abort_corrupt("block freed twice or written after its free", address_of(run.last));
-            }
             match self.head {
-                Some(next) if belongs(first, next) => run.last = next,
+                Some(next) if belongs(first, next) && run.len < self.len => run.last = next,
                 _ => break,
             }
             run.len += 1;
         }
         self.len -= run.len;
+        if self.head.is_some() != (self.len > 0) {
+            abort_corrupt("block freed twice or written after its free", address_of(run.last));
+        }
         Some(run)
     }
 

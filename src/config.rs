@@ -64,7 +64,7 @@ pub const GIVE_RUNS_MAX: usize = 16;
 pub const DEPOT_MAGAZINES: usize = 64;
 
 /// Bytes that the depots of all classes in one shard hold at most.
-pub const DEPOT_BYTES_MAX: usize = 2 << 20;
+pub const DEPOT_BYTES_MAX: usize = 1 << 20;
 
 /// Flushes to a depot between two looks at how many of its magazines were of use.
 pub const DEPOT_LOOK_FLUSHES: u32 = 64;

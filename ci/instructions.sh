@@ -11,7 +11,8 @@ record=benches/record/instructions.csv
 # Each workload with its scale; what comes before the timed loop is the same at twice the scale.
 cases=("pairs 1" "trees-1 1" "list 5" "larson-n 5" "replace-8k 1")
 tolerance_percent=2
-target=${CARGO_TARGET_DIR:-target}/instructions
+target=${CARGO_TARGET_DIR:-target}
+notes=$target/instructions
 
 if [ "$(uname -s)" != Linux ] || ! command -v valgrind >/dev/null; then
     echo "instructions: skipped, it counts with valgrind"
@@ -20,8 +21,8 @@ fi
 
 # The instructions of one run, and what it says of itself.
 count() {
-    WORKLOAD_THREADS=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>"$target/log" >"$target/said"
-    sed -n 's/^.*Collected : \([0-9]*\).*$/\1/p' "$target/log"
+    WORKLOAD_THREADS=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>"$notes/log" >"$notes/said"
+    sed -n 's/^.*Collected : \([0-9]*\).*$/\1/p' "$notes/log"
 }
 
 # A line of the record for each workload.
@@ -32,7 +33,7 @@ measure() {
     for case in "${cases[@]}"; do
         read -r workload scale <<<"$case"
         once=$(count "$target/$profile/workload" "$workload" "$scale")
-        operations=$(sed -n 's/^.*operations=\([0-9]*\) .*$/\1/p' "$target/said")
+        operations=$(sed -n 's/^.*operations=\([0-9]*\) .*$/\1/p' "$notes/said")
         twice=$(count "$target/$profile/workload" "$workload" $((2 * scale)))
         awk -v once="$once" -v twice="$twice" -v operations="$operations" -v OFS=, \
             -v profile="$profile" -v allocator="$allocator" -v workload="$workload" \
@@ -40,7 +41,7 @@ measure() {
     done
 }
 
-mkdir -p "$target"
+mkdir -p "$notes"
 if [ "${1:-}" = --record ]; then
     shift
     {
@@ -50,9 +51,9 @@ if [ "${1:-}" = --record ]; then
                 measure "$profile" "$allocator"
             done
         done
-    } >"$target/record"
+    } >"$notes/record"
     mkdir -p "$(dirname "$record")"
-    mv "$target/record" "$record"
+    mv "$notes/record" "$record"
     cat "$record"
     exit 0
 fi

@@ -83,7 +83,11 @@ fn compare(options: &Options) -> Result<bool, String> {
     let record = Record { environment, results };
     save(&directory, options, &record)?;
     let lacks_subject = absences.iter().any(|absence| absence.allocator == SUBJECT);
-    Ok(!record.results.is_empty() && !lacks_subject && failures.is_empty())
+    let is_complete = !record.results.is_empty() && !lacks_subject && failures.is_empty();
+    if let Some(machine) = &options.machine {
+        keep(machine, record)?;
+    }
+    Ok(is_complete)
 }
 
 /// That of the cargo which built this: what is already built there is not built again.
@@ -107,14 +111,17 @@ fn save(directory: &Path, options: &Options, record: &Record) -> Result<(), Stri
     let text = record.to_text();
     inputs::write(&table, &text)?;
     println!("{}", table.display());
-    if let Some(machine) = &options.machine {
-        let folder = benches().join("record").join(machine);
-        create(&folder)?;
-        let kept = folder.join(format!("{}.csv", machine::date()?));
-        inputs::write(&kept, &text)?;
-        println!("{}", kept.display());
-    }
     draw(directory, options, record)
+}
+
+/// Adds the results to what was recorded today on a machine of this name.
+fn keep(machine: &str, record: Record) -> Result<(), String> {
+    let folder = benches().join("record").join(machine);
+    create(&folder)?;
+    let path = folder.join(format!("{}.csv", machine::date()?));
+    inputs::write(&path, &record.added_to(&path)?.to_text())?;
+    println!("{}", path.display());
+    Ok(())
 }
 
 /// The charts that there are cases for; others stay as they are.

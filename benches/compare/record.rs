@@ -49,6 +49,23 @@ impl Record {
         Ok(record)
     }
 
+    /// With what the record in a file has of other cases, if there is one: runs of one day on one machine
+    /// make one record, also where they were asked for in parts.
+    pub fn added_to(self, path: &Path) -> Result<Self, String> {
+        if !path.exists() {
+            return Ok(self);
+        }
+        let mut record = Self::read(path)?;
+        record.environment.extend(self.environment);
+        let mut known = BTreeSet::new();
+        record.environment.retain(|line| known.insert(line.clone()));
+        let samples = self.results.into_samples();
+        let renewed: BTreeSet<_> = samples.iter().map(Sample::case).collect();
+        record.results.retain(|sample| !renewed.contains(&sample.case()));
+        samples.into_iter().for_each(|sample| record.results.add(sample));
+        Ok(record)
+    }
+
     /// What was asked for when these runs were made, as far as they show.
     pub fn options(&self) -> Options {
         let samples = self.results.samples();

@@ -14,6 +14,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// What is repeated by rounds, and under each allocator.
+    pub fn case(&self) -> (&'static str, &'static str, Option<usize>) {
+        (self.profile, self.workload, self.threads)
+    }
+
     fn is_of(&self, case: &Case) -> bool {
         self.workload == case.workload.name && self.threads == case.threads
     }
@@ -61,6 +66,14 @@ impl Results {
 
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    pub fn into_samples(self) -> Vec<Sample> {
+        self.samples
+    }
+
+    pub fn retain(&mut self, stays: impl FnMut(&Sample) -> bool) {
+        self.samples.retain(stays);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -39,7 +39,7 @@ pub const HEADER_BYTES: usize = 64;
 pub const MAGAZINE_BYTES: usize = 4 * 1024;
 
 /// Fewest blocks of a full-grown magazine, unless a thread may keep fewer bytes than by default.
-pub const MAGAZINE_BLOCKS_MIN: i32 = 16;
+pub const MAGAZINE_BLOCKS_MIN: i32 = 24;
 
 /// Most blocks of a magazine.
 pub const MAGAZINE_BLOCKS_MAX: i32 = 512;

@@ -360,8 +360,8 @@ impl<P: PageSource> Heap<P> {
         }
         // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;
-        let mut heap = self.class(shard, class).lock();
         let mut given = 0;
+        let mut heap = self.class(shard, class).lock();
         for run in runs.iter_mut().map_while(Option::take) {
             // SAFETY: one pool's run, from this shard; the caller owes the class.
             unsafe { heap.give(class, run, &mut empty) };

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # All checks: format, lints, tests in debug and release, documentation, machine code, C programs under
-# the library to preload, and a short run of the comparison with other allocators, without the programs
-# that take minutes to build for each.
+# the library to preload, and a short run of the comparison with other allocators.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_PROGRESS_WHEN=never
@@ -25,4 +24,4 @@ step bash ci/instructions.sh
 step bash ci/no_panic.sh
 step bash ci/loom.sh
 step bash ci/preload.sh
-step cargo bench --bench compare -- --quick --suites lean
+step cargo bench --bench compare -- --quick

@@ -55,8 +55,8 @@ Runs each workload under each global allocator, in a process of its own.
 
   --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
   --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
-  --suites A,B        the workloads of these suites: {}; the programs take minutes to
-                      build in each profile, with fat LTO for each allocator
+  --suites A,B        the workloads of these suites: {}; the first by default, since the
+                      programs take minutes to build in each profile, with fat LTO for each allocator
   --only A,B          these workloads: {}
   --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}
@@ -75,9 +75,9 @@ Runs each workload under each global allocator, in a process of its own.
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut is_bench = false;
     let mut rounds = None;
-    let mut workloads: Vec<&'static Workload> = WORKLOADS.iter().collect();
+    let mut named: Option<Vec<&'static Workload>> = None;
     let mut thread_counts = ThreadCounts::Cores(machine::cores());
-    let mut suites: Vec<&Suite> = SUITES.iter().collect();
+    let mut suites: Option<Vec<&Suite>> = None;
     let mut options = Options {
         quick: false,
         rounds: 0,
@@ -98,8 +98,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             "--record" => options.machine = Some(parse_machine(value()?)?),
             "--quick" => options.quick = true,
             "--rounds" => rounds = Some(parse_rounds(&value()?)?),
-            "--suites" => suites = choose(&value()?, &SUITES, |entry| entry.name())?,
-            "--only" => workloads = choose(&value()?, &WORKLOADS, |entry| entry.name)?,
+            "--suites" => suites = Some(choose(&value()?, &SUITES, |entry| entry.name())?),
+            "--only" => named = Some(choose(&value()?, &WORKLOADS, |entry| entry.name)?),
             "--threads" => thread_counts = ThreadCounts::Chosen(parse_threads(&value()?)?),
             "--allocators" => {
                 options.allocators = choose(&value()?, &ALLOCATORS, |entry| entry.name)?;
@@ -111,6 +111,10 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             _ => return Err(format!("unknown argument {argument:?}")),
         }
     }
+    // A workload that is named runs, whatever suite it is in.
+    let default_suites = if named.is_some() { &SUITES[..] } else { &[Suite::Lean] };
+    let suites = suites.unwrap_or_else(|| default_suites.iter().collect());
+    let mut workloads = named.unwrap_or_else(|| WORKLOADS.iter().collect());
     workloads.retain(|workload| suites.contains(&&workload.suite));
     if workloads.is_empty() {
         return Err("none of these workloads is in these suites".to_owned());

@@ -74,6 +74,8 @@ impl Axis {
 
 struct Chart<'a> {
     options: &'a Options,
+    /// Those in which a case of the kind was run.
+    profiles: Vec<&'static str>,
     results: &'a Results,
     kind: Kind,
     cases: Vec<&'a Case>,
@@ -96,15 +98,19 @@ pub fn render(
         Kind::Memory => &[Metric::Held],
         _ => &[Metric::Time, Metric::PeakRss],
     };
-    let panels = (metrics.len() * options.profiles.len()) as f64;
-    let width = 2.0 * MARGIN + NAMES_WIDTH + panels * (PANEL_WIDTH + PANEL_GAP);
-    let mut chart = Chart { options, results, kind, cases, width, svg: Svg::new() };
+    let mut profiles = options.profiles.clone();
+    profiles.retain(|profile| results.has_run(profile, &options.cases, kind));
+    let panels = (metrics.len() * profiles.len()) as f64;
+    let legend_width = options.allocators.len() as f64 * LEGEND_WIDTH;
+    let panels_width = NAMES_WIDTH + panels * (PANEL_WIDTH + PANEL_GAP);
+    let width = 2.0 * MARGIN + panels_width.max(legend_width);
+    let mut chart = Chart { options, profiles, results, kind, cases, width, svg: Svg::new() };
     chart.draw_header();
     chart.draw_rows();
     let mut x = MARGIN + NAMES_WIDTH;
     for &metric in metrics {
         let axis = chart.axis(metric);
-        for profile in &options.profiles {
+        for profile in chart.profiles.clone() {
             chart.draw_panel(&Panel { metric, profile, x, axis });
             x += PANEL_WIDTH + PANEL_GAP;
         }
@@ -228,7 +234,7 @@ impl Chart<'_> {
     /// One axis for all panels of a metric, so that profiles can be compared by eye.
     fn axis(&self, metric: Metric) -> Axis {
         let ends = if metric == Metric::Held { AXIS_ENDS_HELD } else { AXIS_ENDS };
-        let ratios = self.options.profiles.iter().flat_map(|profile| {
+        let ratios = self.profiles.iter().flat_map(|profile| {
             let all = Axis { start: ends.0, end: ends.1 };
             let panel = Panel { metric, profile, x: 0.0, axis: all };
             let of_panel: Vec<f64> = (0..self.rows())
@@ -244,12 +250,12 @@ impl Chart<'_> {
         let rounds = self.options.rounds;
         let explanation = match self.kind {
             Kind::Memory => format!(
-                "Marks: median (rounds: {rounds}) of what is resident at the moment of interest, divided by \
+                "Marks: median (of {rounds} rounds or more) of what is resident at the moment of interest, divided by \
                  what the workload names; at the right what {} holds. What is off the axis stands at its edge.",
                 self.results.baseline()
             ),
             _ => format!(
-                "Marks: median (rounds: {rounds}) divided by that of {}, whose own is at the right; lines: \
+                "Marks: median (of {rounds} rounds or more) divided by that of {}, whose own is at the right; lines: \
                  fastest to slowest run. Means: geometric. What is off the axis stands at its edge.",
                 self.results.baseline()
             ),

@@ -12,7 +12,7 @@ pub fn render(options: &Options, results: &Results, environment: &[String]) -> S
     let mut text = format!("{}\n", environment.join("\n\n"));
     for profile in &options.profiles {
         for kind in Kind::ALL {
-            if options.cases.iter().any(|case| case.kind() == kind) {
+            if results.has_run(profile, &options.cases, kind) {
                 let table = match kind {
                     Kind::Memory => held(options, results, profile),
                     _ => timed(options, results, profile, kind),
@@ -41,14 +41,11 @@ fn timed(options: &Options, results: &Results, profile: &str, kind: Kind) -> Str
     lines.push(row("workload", baseline, peers.iter().map(|name| (*name).to_owned())));
     lines.push(row("---", "---", peers.iter().map(|_| "---".to_owned())));
     for case in options.cases.iter().filter(|case| case.kind() == kind) {
-        let own = results.summary(profile, baseline, case);
-        let cell = |peer: &&str| {
-            let peer = results.summary(profile, peer, case)?;
-            compared(&peer, own.as_ref()?)
-        };
+        // Not every case is run in every profile.
+        let Some(own) = results.summary(profile, baseline, case) else { continue };
+        let cell = |peer: &&str| compared(&results.summary(profile, peer, case)?, &own);
         let cells = peers.iter().map(|peer| cell(peer).unwrap_or_else(|| "-".to_owned()));
-        let absolute = own.as_ref().map_or_else(|| "-".to_owned(), absolute);
-        lines.push(row(case.name(), &absolute, cells));
+        lines.push(row(case.name(), &absolute(&own), cells));
     }
     let mean = |peer: &str| {
         let of = |metric| results.mean_ratio(metric, profile, peer, &options.cases, kind);

@@ -1,6 +1,6 @@
 //! Results as a file: what they were measured on and with, and every run, one a line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -66,6 +66,16 @@ impl Record {
         Ok(record)
     }
 
+    /// A case may have been run again with more.
+    fn fewest_rounds(&self) -> u32 {
+        let mut rounds = BTreeMap::new();
+        for sample in self.results.samples() {
+            let most = rounds.entry(sample.case()).or_insert(0);
+            *most = sample.round.max(*most);
+        }
+        rounds.into_values().min().unwrap_or_default()
+    }
+
     /// What was asked for when these runs were made, as far as they show.
     pub fn options(&self) -> Options {
         let samples = self.results.samples();
@@ -78,7 +88,7 @@ impl Record {
         });
         Options {
             quick: false,
-            rounds: samples.iter().map(|sample| sample.round).max().unwrap_or_default(),
+            rounds: self.fewest_rounds(),
             cases: cases.collect(),
             allocators: ALLOCATORS
                 .iter()

@@ -80,6 +80,13 @@ impl Results {
         self.samples.is_empty()
     }
 
+    /// Whether a case of the kind was run in a profile.
+    pub fn has_run(&self, profile: &str, cases: &[Case], kind: Kind) -> bool {
+        let cases: Vec<&Case> = cases.iter().filter(|case| case.kind() == kind).collect();
+        let is_of = |sample: &Sample| cases.iter().any(|case| sample.is_of(case));
+        self.samples.iter().any(|sample| sample.profile == profile && is_of(sample))
+    }
+
     /// The allocator that ratios relate to: the subject, unless it was not run.
     pub fn baseline(&self) -> &'static str {
         let has_run = |allocator| self.samples.iter().any(|sample| sample.allocator == allocator);
@@ -129,7 +136,8 @@ impl Results {
         Some(of(allocator)? / baseline)
     }
 
-    /// The geometric mean of the ratios over the cases of a kind; `None` if one of them is missing.
+    /// The geometric mean of the ratios over the cases of a kind that the baseline has run in a profile;
+    /// `None` if one of them is missing.
     pub fn mean_ratio(
         &self,
         metric: Metric,
@@ -141,6 +149,7 @@ impl Results {
         let ratios: Vec<f64> = cases
             .iter()
             .filter(|case| case.kind() == kind)
+            .filter(|case| self.summary(profile, self.baseline(), case).is_some())
             .map(|case| self.ratio(metric, profile, allocator, case))
             .collect::<Option<_>>()?;
         let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();

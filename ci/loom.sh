@@ -122,13 +122,13 @@ mistake 'blocks go back under the lock of another shard' src/heap.rs \
     's/let mut heap = self.class(shard, class).lock();\n        for run in runs/let mut heap = self.class(Shard::FIRST, class).lock();\nfor run in runs/'
 mistake 'a pool is linked in another shard than its own' src/heap.rs \
     's/pool.init(shard, class, zeroed)/pool.init(Shard::FIRST, class, zeroed)/'
-mistake 'a fork leaves the lock of the arenas open' src/heap.rs \
+mistake 'a fork leaves the lock of the arenas open' src/heap/standstill.rs \
     's/        self.arenas.lock_for_fork();\n//'
 mistake 'the class of a pool is noted after its first blocks are out' src/heap.rs \
     's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2drop(heap);\n\1/'
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
     's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            going += usize::from(lists.give_pool(pool, now));\n        }\n/        while let Some(pool) = pools.pop() {\1going += usize::from(self.lists.lock().give_pool(pool, now));\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
-mistake 'a survey does not keep the classes as they were' src/heap.rs \
+mistake 'a survey does not keep the classes as they were' src/heap/standstill.rs \
     's/self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)[^\n]*SAFETY[^\n]*\n[^\n]*unlock_classes[^\n]*\n/\1/'
 mistake 'a new pool is made one of a class without the lock' src/heap.rs \
     's/        let mut heap = self.class(shard, class).lock();\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.class(shard, class).lock();\n/'

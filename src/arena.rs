@@ -215,8 +215,8 @@ impl<P: PageSource> Arenas<P> {
     }
 
     /// Time passes: to be called now and then, with no lock held. Every so often that has a look at the
-    /// idle memory, and gives back what has been of no use.
-    pub(crate) fn tick(&self) {
+    /// idle memory, gives back what has been of no use, and says so.
+    pub(crate) fn tick(&self) -> bool {
         let now = self.pages.milliseconds();
         // Relaxed, here and below: plain numbers, which publish nothing.
         self.now.store(now, Ordering::Relaxed);
@@ -225,9 +225,11 @@ impl<P: PageSource> Arenas<P> {
         let takes_turn = || {
             self.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        if is_due && takes_turn() {
+        let looks = is_due && takes_turn();
+        if looks {
             self.look_slow(now);
         }
+        looks
     }
 
     /// Gives back idle memory that has been of no use since the last look.

@@ -14,6 +14,8 @@
 //! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
 //! free chain of its pool.
 
+mod standstill;
+
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -21,7 +23,6 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::block::{Block, Chain, Magazine};
-use crate::census::Surveyor;
 use crate::config::{
     CLASS_COUNT, DEPOT_BYTES_MAX, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
     REFILL_POOLS_MAX, SHARD_COUNT,
@@ -181,11 +182,23 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
-    /// The caller's thread is no longer one of `shard`, which it joined. The last one leaves nothing
-    /// in its depots, which nobody would look at.
+    /// The caller's thread is no longer one of `shard`, which it joined. What is in its depots stays for
+    /// the threads that come next, at first.
     pub(crate) fn leave(&self, shard: Shard) {
-        if self.threads_in(shard).fetch_sub(1, Ordering::Relaxed) == 1 {
-            SizeClass::all().for_each(|class| self.empty_depot(shard, class));
+        self.threads_in(shard).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether no thread is in `shard`.
+    fn is_left(&self, shard: Shard) -> bool {
+        self.threads_in(shard).load(Ordering::Relaxed) == 0
+    }
+
+    /// Time passes: to be called with each exchange, with no lock held. Now and then that is the end of what
+    /// threads left in depots and no other has come for.
+    pub(crate) fn tick(&self) {
+        if self.arenas.tick() {
+            let left = self.joined_from(Shard::FIRST).filter(|shard| self.is_left(*shard));
+            left.for_each(|shard| self.empty_depots_of(shard));
         }
     }
 
@@ -214,11 +227,11 @@ impl<P: PageSource> Heap<P> {
     /// else the same of a shard that no thread is left to use, else from a free pool, else of any
     /// shard, else from a new arena; `None` if there is no more memory.
     pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
-        self.arenas.tick();
+        self.tick();
         let refill_from = |shard| self.refill_from_shard(shard, class, most);
-        let is_left = |shard: &Shard| self.threads_in(*shard).load(Ordering::Relaxed) == 0;
+        let left = || self.joined_from(shard).filter(|shard| self.is_left(*shard));
         refill_from(shard)
-            .or_else(|| self.joined_from(shard).filter(is_left).find_map(refill_from))
+            .or_else(|| left().find_map(refill_from))
             .or_else(|| Some(self.use_pool(self.arenas.take_pool()?, shard, class, most)))
             .or_else(|| self.joined_from(shard).find_map(refill_from))
             .or_else(|| Some(self.use_pool(self.arenas.map_and_take_pool()?, shard, class, most)))
@@ -263,7 +276,7 @@ impl<P: PageSource> Heap<P> {
     ///
     /// - The blocks came from this class of this heap.
     pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
-        self.arenas.tick();
+        self.tick();
         let Some(first) = magazine.first() else { return Direction::BothWays };
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
@@ -400,7 +413,11 @@ impl<P: PageSource> Heap<P> {
 
     /// Empties all depots, so that pools which only they kept from being empty can serve any class.
     pub(crate) fn empty_depots(&self) {
-        for shard in self.joined_from(Shard::FIRST) {
+        self.joined_from(Shard::FIRST).for_each(|shard| self.empty_depots_of(shard));
+    }
+
+    fn empty_depots_of(&self, shard: Shard) {
+        if self.stock(shard).bytes() > 0 {
             SizeClass::all().for_each(|class| self.empty_depot(shard, class));
         }
     }
@@ -424,57 +441,6 @@ impl<P: PageSource> Heap<P> {
     /// Gives back all memory that is free in arenas, and returns the bytes.
     pub(crate) fn release_free(&self) -> usize {
         self.arenas.release_free()
-    }
-
-    /// Closes the locks of the first `shards` shards, those that threads may join, and of the arenas, so
-    /// that a `fork` finds no protected value half changed. The others' are never used: to close them
-    /// would cost a process pages.
-    pub(crate) fn lock_for_fork(&self, shards: usize) {
-        self.lock_classes(shards, |_, _| {});
-        self.arenas.lock_for_fork();
-    }
-
-    fn lock_classes(&self, shards: usize, mut look: impl FnMut(SizeClass, &ClassHeap)) {
-        for shard in self.shards.iter().take(shards) {
-            for (heap, class) in shard.iter().zip(SizeClass::all()) {
-                heap.lock_and_leave_closed(|heap| look(class, heap));
-            }
-        }
-    }
-
-    /// Shows the first `shards` shards, those that threads may join, and all arenas, as they are at one
-    /// moment. Threads that exchange blocks with the heap wait meanwhile, as for a `fork`.
-    pub(crate) fn survey(&self, shards: usize, surveyor: &mut impl Surveyor) {
-        self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));
-        self.arenas.survey(surveyor);
-        // SAFETY: closed above, by this thread.
-        unsafe { self.unlock_classes(shards) };
-    }
-
-    /// Opens all locks after a `fork`, in the parent or in the child.
-    ///
-    /// # Safety
-    ///
-    /// - [`Heap::lock_for_fork`] was called before with as many shards, by this thread or its image in
-    ///   the parent.
-    pub(crate) unsafe fn unlock_after_fork(&self, shards: usize) {
-        // SAFETY: the caller owes the call before.
-        unsafe { self.arenas.unlock_after_fork() };
-        // SAFETY: as above.
-        unsafe { self.unlock_classes(shards) };
-    }
-
-    /// Opens the locks of all classes of the first `shards` shards.
-    ///
-    /// # Safety
-    ///
-    /// - [`Heap::lock_classes`] was called before with as many shards, by this thread or its image in the
-    ///   parent.
-    unsafe fn unlock_classes(&self, shards: usize) {
-        for class in self.shards.iter().take(shards).flatten() {
-            // SAFETY: the caller owes the call before.
-            unsafe { class.force_unlock() };
-        }
     }
 }
 

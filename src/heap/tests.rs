@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::block::Block;
-use crate::config::DEPOT_LOOK_FLUSHES;
+use crate::config::{DEPOT_LOOK_FLUSHES, LOOK_MILLISECONDS};
 use crate::os::testing::TestPages;
 
 type TestHeap<'a> = Heap<&'a TestPages>;
@@ -268,19 +268,41 @@ fn what_a_shard_without_threads_has_is_used_before_new_memory() {
 }
 
 #[test]
-fn the_last_thread_to_leave_a_shard_empties_its_depots() {
+fn what_the_last_thread_of_a_shard_leaves_in_its_depots_serves_those_that_come_soon() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
     let class = class_of(512);
-    let shards = [heap.join(1), heap.join(1)];
+    let (gone, alive) = (heap.join(2), heap.join(2));
     for magazine in fill(&heap, class, 4, 8) {
         flush(&heap, class, magazine);
     }
-    heap.leave(shards[0]);
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 4);
-    heap.leave(shards[1]);
+    heap.leave(gone);
+    let depot_len = |shard| heap.class(shard, class).lock().depot.len();
+    let Some(Supply::Magazine(found)) = heap.refill(alive, class, 8) else { panic!("a depot") };
+    assert_eq!(depot_len(gone), 3);
+    give_back(&heap, class, found);
+    pages.milliseconds.fetch_add(LOOK_MILLISECONDS, Ordering::SeqCst);
+    let other = refill(&heap, class_of(8), 1).expect("memory");
+    assert_eq!(depot_len(gone), 0);
+    give_back(&heap, class_of(8), other);
     heap.release_free();
     assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn while_a_thread_is_in_a_shard_time_leaves_its_depots_alone() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(512);
+    let joined = heap.join(1);
+    for magazine in fill(&heap, class, 4, 8) {
+        flush(&heap, class, magazine);
+    }
+    pages.milliseconds.fetch_add(LOOK_MILLISECONDS, Ordering::SeqCst);
+    let other = refill(&heap, class_of(8), 1).expect("memory");
+    assert_eq!(heap.class(joined, class).lock().depot.len(), 4);
+    give_back(&heap, class_of(8), other);
+    assert_all_is_back(&heap, &pages);
 }
 
 #[test]

@@ -130,7 +130,7 @@ extern "C" fn watch(_: *mut c_void) -> *mut c_void {
     while let Some(period) = config(&Config::DEFAULT).background_purge() {
         os::sleep(period);
         if arenas.now() != seen {
-            arenas.tick();
+            HEAP.tick();
             seen = arenas.now();
             continue;
         }

@@ -204,6 +204,22 @@ pub enum Pressure {
     },
 }
 
+/// How far glibc's allocator, which large blocks come from, holds on to memory instead of giving it back to
+/// the kernel. Other system allocators are left as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SystemTuning {
+    /// As the library comes: at first blocks of 128 KiB or more go back when they are freed, and so does what
+    /// is free at the top of its heap. Each such block that is freed raises the former to its size, and the
+    /// latter to twice that, up to 32 and 64 MiB.
+    Off,
+    /// As after the free of a block of 2 MiB, from the start. A program that fills and empties a table, a text
+    /// or a buffer again and again does not fault in its pages each time, at a price of at most 4 MiB.
+    Early,
+    /// At 32 and 64 MiB from the start, and for good.
+    Full,
+}
+
 /// Whom to tell about it, and from how many bytes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PressureHook {
@@ -225,7 +241,7 @@ impl Eq for PressureHook {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     cache_bytes: usize,
-    system_tuning: bool,
+    system_tuning: SystemTuning,
     limit: Option<usize>,
     pressure: Option<PressureHook>,
     background_purge: Option<Duration>,
@@ -236,7 +252,7 @@ pub struct Config {
 impl Config {
     pub(crate) const DEFAULT: Self = Self {
         cache_bytes: CACHE_BYTES_DEFAULT,
-        system_tuning: false,
+        system_tuning: SystemTuning::Early,
         limit: None,
         pressure: None,
         background_purge: None,
@@ -250,9 +266,9 @@ impl Config {
         self.cache_bytes
     }
 
-    /// Whether the system allocator's thresholds are raised.
+    /// How far the system allocator holds on to memory.
     #[must_use]
-    pub const fn system_tuning(&self) -> bool {
+    pub const fn system_tuning(&self) -> SystemTuning {
         self.system_tuning
     }
 
@@ -297,7 +313,7 @@ impl Config {
         Self { cache_bytes, ..self }
     }
 
-    pub(crate) const fn with_system_tuning(self, system_tuning: bool) -> Self {
+    pub(crate) const fn with_system_tuning(self, system_tuning: SystemTuning) -> Self {
         Self { system_tuning, ..self }
     }
 
@@ -337,13 +353,19 @@ impl Config {
             b"1" => Ok(true),
             _ => Err("is neither 0 nor 1"),
         };
+        let tuning = || match value {
+            b"off" => Ok(SystemTuning::Off),
+            b"early" => Ok(SystemTuning::Early),
+            b"full" => Ok(SystemTuning::Full),
+            _ => Err("is none of off, early and full"),
+        };
         let milliseconds = || {
             let number = parse_number(value).and_then(|number| u32::try_from(number).ok());
             number.ok_or("is not a number of milliseconds, such as 500")
         };
         match name {
             b"CACHE_BYTES" => Ok(self.with_cache_bytes(bytes()?)),
-            b"SYSTEM_TUNING" => Ok(self.with_system_tuning(switch()?)),
+            b"SYSTEM_TUNING" => Ok(self.with_system_tuning(tuning()?)),
             b"LIMIT" => Ok(self.with_limit(bytes()?)),
             b"BACKGROUND_PURGE" => {
                 let after = Duration::from_millis(milliseconds()?.into());

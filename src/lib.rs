@@ -91,5 +91,5 @@ mod heap_map;
 mod preload;
 
 pub use census::{ArenaStats, ClassStats, LargeStats, Stats, ThreadStats};
-pub use config::{Config, Pressure};
+pub use config::{Config, Pressure, SystemTuning};
 pub use global::Obmalloc;

@@ -92,7 +92,7 @@ pub(crate) use system::{
 };
 #[cfg(not(feature = "preload"))]
 pub(crate) use system_allocator::trim_system_allocator;
-pub(crate) use system_allocator::tune_system_allocator;
+pub(crate) use system_allocator::{tune_early, tune_fully};
 
 /// Where arenas come from and go to. Any thread may call it at any time.
 pub(crate) trait PageSource {

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize};
 use std::alloc::System;
 
 use crate::cache::ThreadCache;
-use crate::config::{Config, LARGE_ALIGNMENT, REQUEST_WORTH_A_TRIM_MAX};
+use crate::config::{Config, LARGE_ALIGNMENT, REQUEST_WORTH_A_TRIM_MAX, SystemTuning};
 use crate::heap::Heap;
 use crate::large::LargeHeap;
 use crate::large_cache::LargeCache;
@@ -174,8 +174,9 @@ fn refill_slow(
                 return ptr::null_mut();
             }
         }
-        if HEAP.arenas().news().take_growth() && config(chosen).system_tuning() {
-            // With its thresholds raised, the system allocator may keep what small blocks now need.
+        let is_tuned = || config(chosen).system_tuning() == SystemTuning::Full;
+        if HEAP.arenas().news().take_growth() && is_tuned() {
+            // With its thresholds so far up, the system allocator may keep what small blocks now need.
             trim_system_allocator();
         }
         let block = pop(cache, class);

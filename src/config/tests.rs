@@ -43,10 +43,12 @@ fn what_is_no_number_of_bytes_is_refused() {
 }
 
 #[test]
-fn tuning_is_on_or_off() {
-    assert_eq!(with("SYSTEM_TUNING", "0").map(|config| config.system_tuning()), Ok(false));
-    assert_eq!(with("SYSTEM_TUNING", "1").map(|config| config.system_tuning()), Ok(true));
-    for text in ["", "2", "01", "true", "on"] {
+fn tuning_is_off_early_or_full() {
+    let tuning = |text| with("SYSTEM_TUNING", text).map(|config| config.system_tuning());
+    assert_eq!(tuning("off"), Ok(SystemTuning::Off));
+    assert_eq!(tuning("early"), Ok(SystemTuning::Early));
+    assert_eq!(tuning("full"), Ok(SystemTuning::Full));
+    for text in ["", "0", "1", "Off", "on", "early "] {
         assert!(with("SYSTEM_TUNING", text).is_err(), "{text:?}");
     }
 }

@@ -5,7 +5,7 @@ use core::alloc::GlobalAlloc;
 use core::time::Duration;
 
 use super::Obmalloc;
-use crate::config::{Config, Pressure, PressureHook};
+use crate::config::{Config, Pressure, PressureHook, SystemTuning};
 use crate::thread;
 
 impl<L> Obmalloc<L> {
@@ -21,17 +21,17 @@ impl<L> Obmalloc<L> {
         self
     }
 
-    /// Whether to raise the thresholds above which glibc gives memory back to the kernel, at the
-    /// process's first allocation; by default it is not done. Blocks of 32 KiB to 32 MiB then do not
-    /// fault in their pages anew each time. The price is memory that stays: at the top of each of glibc's
-    /// arenas, of which it may have eight for each core, up to 64 MiB, and below that what lies under
-    /// a block in use. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and
-    /// its like, or `GLIBC_TUNABLES`) keeps them. Other system allocators are left as they are.
+    /// How far glibc's allocator, which large blocks come from, holds on to memory, from the process's
+    /// first allocation on; the default is [`SystemTuning::Early`]. With [`SystemTuning::Full`] blocks of up
+    /// to 32 MiB do not fault in their pages anew each time. The price is memory that stays: at the top of
+    /// each of glibc's arenas, of which it may have eight for each core, up to 64 MiB, and below that what lies
+    /// under a block in use. A process whose user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and
+    /// its like, or `GLIBC_TUNABLES`) keeps them.
     ///
-    /// The environment variable `OBMALLOC_SYSTEM_TUNING`, 0 or 1, has precedence.
+    /// The environment variable `OBMALLOC_SYSTEM_TUNING`, `off`, `early` or `full`, has precedence.
     #[must_use]
-    pub const fn with_system_tuning(mut self, is_on: bool) -> Self {
-        self.config = self.config.with_system_tuning(is_on);
+    pub const fn with_system_tuning(mut self, tuning: SystemTuning) -> Self {
+        self.config = self.config.with_system_tuning(tuning);
         self
     }
 

@@ -8,7 +8,7 @@ use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
-use crate::config::{Config, VARIABLE_PREFIX};
+use crate::config::{Config, SystemTuning, VARIABLE_PREFIX};
 use crate::os;
 
 /// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order.
@@ -65,8 +65,10 @@ pub(crate) fn config(chosen: &Config) -> Config {
             ]);
         }
     });
-    if config.system_tuning() {
-        os::tune_system_allocator();
+    match config.system_tuning() {
+        SystemTuning::Off => {}
+        SystemTuning::Early => os::tune_early(),
+        SystemTuning::Full => os::tune_fully(),
     }
     if config.stats_at_exit() {
         os::at_exit(print_stats);

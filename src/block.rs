@@ -57,67 +57,6 @@ pub(crate) unsafe fn link(block: NonNull<Block>, next: Link) {
     unsafe { block.write(Block { next }) }
 }
 
-/// Places of [`Magazine::sorted`], enough for the runs of magazines in use; more runs are sorted, too.
-const SORT_PLACES: usize = 8;
-
-/// Cuts the blocks in front that are in the order of their addresses, or in reverse, off their chain;
-/// returns them, in order, and what was behind them.
-///
-/// # Safety
-///
-/// - `first` is the head of a chain that the caller owns.
-unsafe fn cut_run(first: NonNull<Block>) -> (NonNull<Block>, Link) {
-    // SAFETY: the caller owes the chain.
-    let mut rest = unsafe { next_of(first) };
-    if rest.is_some_and(|second| first < second) {
-        let mut last = first;
-        while let Some(next) = rest.filter(|next| last < *next) {
-            last = next;
-            // SAFETY: a block of the same chain.
-            rest = unsafe { next_of(last) };
-        }
-        // SAFETY: as above; it is cut here.
-        unsafe { link(last, None) };
-        return (first, rest);
-    }
-    // SAFETY: as above; it is cut here.
-    unsafe { link(first, None) };
-    let mut head = first;
-    while let Some(next) = rest.filter(|next| *next < head) {
-        // SAFETY: a block of the same chain.
-        rest = unsafe { next_of(next) };
-        // SAFETY: as above; it goes before what was cut off so far.
-        unsafe { link(next, Some(head)) };
-        head = next;
-    }
-    (head, rest)
-}
-
-/// One chain of the blocks of two, all in the order of their addresses.
-///
-/// # Safety
-///
-/// - The caller owns both chains, and each is in order.
-unsafe fn merge(one: Link, other: Link) -> Link {
-    let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
-    let (head, mut waiting) = if one < other { (one, other) } else { (other, one) };
-    let mut last = head;
-    // SAFETY: a block of the caller's own chains, here and below.
-    while let Some(next) = unsafe { next_of(last) } {
-        if next < waiting {
-            last = next;
-            continue;
-        }
-        // SAFETY: as above; what followed waits for its turn.
-        unsafe { link(last, Some(waiting)) };
-        last = waiting;
-        waiting = next;
-    }
-    // SAFETY: as above.
-    unsafe { link(last, Some(waiting)) };
-    Some(head)
-}
-
 /// A chain of free blocks of one class, of known length, that moves as a whole (Bonwick and Adams,
 /// "Magazines and Vmem", 2001).
 ///
@@ -171,41 +110,6 @@ impl Magazine {
         unsafe { link(block, self.head) };
         self.head = Some(block);
         self.len += 1;
-    }
-
-    /// The same blocks in the order of their addresses, so that whoever allocates them next walks
-    /// forwards through memory. Costs little where they are nearly in order, or in reverse.
-    pub(crate) fn sorted(self) -> Self {
-        // A block that was freed twice makes the chain a ring, in which a merge would never end.
-        if !self.is_valid() {
-            let first = self.head.map_or(0, address_of);
-            abort_corrupt("block freed twice or written after its free", first);
-        }
-        // A merge sort from the bottom up, as it is done for lists: place `n` holds nothing, or what
-        // 2^n runs were merged to; the last place holds all that is longer.
-        let mut merged: [Link; SORT_PLACES] = [None; SORT_PLACES];
-        let mut rest = self.head;
-        while let Some(first) = rest {
-            // SAFETY: this magazine's own chain.
-            let (run, behind) = unsafe { cut_run(first) };
-            rest = behind;
-            let mut carried = Some(run);
-            for place in &mut merged {
-                let before = place.take();
-                if before.is_none() {
-                    *place = carried.take();
-                    break;
-                }
-                // SAFETY: two chains in order, cut from this magazine's own.
-                carried = unsafe { merge(before, carried) };
-            }
-            if carried.is_some() {
-                merged[SORT_PLACES - 1] = carried;
-            }
-        }
-        // SAFETY: as above.
-        let all = merged.into_iter().fold(None, |all, place| unsafe { merge(place, all) });
-        Self { head: all, len: self.len }
     }
 
     /// Takes the block in front.

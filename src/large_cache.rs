@@ -176,7 +176,7 @@ impl LargeCache {
         let spare = self.spare(class).replace(full);
         if !spare.is_empty() {
             // SAFETY: what the cache holds of a class came from that class of its heap.
-            unsafe { heap.flush(class, spare.sorted()) };
+            unsafe { heap.flush(class, spare) };
             self.grow(heap, class);
         }
     }

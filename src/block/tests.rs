@@ -16,16 +16,6 @@ fn order(places: &[[usize; 2]], mut magazine: Magazine) -> Vec<usize> {
     core::iter::from_fn(|| magazine.pop()).map(index).collect()
 }
 
-fn assert_sorted(order_before: &[usize]) {
-    let mut places = vec![[0; 2]; 1 + order_before.iter().max().copied().unwrap_or(0)];
-    let sorted = magazine(&mut places, order_before).sorted();
-    assert_eq!(sorted.len() as usize, order_before.len());
-    assert!(sorted.is_valid(), "{order_before:?}");
-    let mut expected = order_before.to_vec();
-    expected.sort_unstable();
-    assert_eq!(order(&places, sorted), expected, "{order_before:?}");
-}
-
 #[test]
 fn blocks_are_popped_from_the_front() {
     let mut places = vec![[0; 2]; 4];
@@ -33,10 +23,38 @@ fn blocks_are_popped_from_the_front() {
     assert_eq!(order(&places, magazine), [2, 0, 3]);
 }
 
+/// The runs of a magazine of these places, in which `places_per_page` that lie side by side belong together.
+fn runs(order_of_blocks: &[usize], places_per_page: usize) -> Vec<Vec<usize>> {
+    let mut places = vec![[0; 2]; 1 + order_of_blocks.iter().max().copied().unwrap_or(0)];
+    let start = places.as_ptr().addr();
+    let index = |block| (address_of(block) - start) / size_of::<[usize; 2]>();
+    let mut magazine = magazine(&mut places, order_of_blocks);
+    let page = |block| index(block) / places_per_page;
+    let mut runs = Vec::new();
+    while let Some(run) = magazine.pop_run(|first, block| page(first) == page(block)) {
+        let len = run.len() as usize;
+        let last = index(run.last());
+        let blocks = order(&places, run.into_magazine());
+        assert_eq!((blocks.len(), blocks.last()), (len, Some(&last)), "{order_of_blocks:?}");
+        runs.push(blocks);
+    }
+    assert!(magazine.is_empty());
+    runs
+}
+
+/// As [`runs`], by another way.
+fn expected_runs(order_of_blocks: &[usize], places_per_page: usize) -> Vec<Vec<usize>> {
+    let page = |index: usize| index / places_per_page;
+    let runs = order_of_blocks.chunk_by(|one, next| page(*one) == page(*next));
+    runs.map(<[usize]>::to_vec).collect()
+}
+
 #[test]
-fn every_order_of_a_few_blocks_is_sorted() {
+fn every_order_of_a_few_blocks_is_cut_into_runs() {
     fn permute(chosen: &mut Vec<usize>, left: &mut Vec<usize>) {
-        assert_sorted(chosen);
+        for places_per_page in 1..=4 {
+            assert_eq!(runs(chosen, places_per_page), expected_runs(chosen, places_per_page));
+        }
         for at in 0..left.len() {
             chosen.push(left.remove(at));
             permute(chosen, left);
@@ -47,18 +65,15 @@ fn every_order_of_a_few_blocks_is_sorted() {
 }
 
 #[test]
-fn long_magazines_are_sorted() {
-    for len in [64_usize, 511, 512, 5000] {
-        assert_sorted(&(0..len).collect::<Vec<_>>());
-        assert_sorted(&(0..len).rev().collect::<Vec<_>>());
-        // A step that shares no factor with the length visits all places, in no order.
-        let step = if len == 511 { 197 } else { 1237 };
-        assert_sorted(&(0..len).map(|index| index * step % len).collect::<Vec<_>>());
-        // Up and down in turn: as many runs as there can be.
-        assert_sorted(
-            &(0..len)
-                .map(|index| if index % 2 == 0 { index } else { len * 2 - index })
-                .collect::<Vec<_>>(),
-        );
+fn blocks_at_equal_distances_are_cut_at_the_ends_of_their_pages() {
+    for stride in [1, 2, 3] {
+        let forwards: Vec<usize> = (0..200).step_by(stride).collect();
+        let backwards: Vec<usize> = forwards.iter().rev().copied().collect();
+        for places_per_page in [1, 16, 64, 1000] {
+            for blocks in [&forwards, &backwards] {
+                let expected = expected_runs(blocks, places_per_page);
+                assert_eq!(runs(blocks, places_per_page), expected);
+            }
+        }
     }
 }

@@ -156,26 +156,6 @@ fn after_its_end_a_thread_keeps_nothing() {
 }
 
 #[test]
-fn blocks_are_flushed_in_the_order_of_their_addresses() {
-    let system = TestSystem::default();
-    let heap = LargeHeap::new(&system);
-    let owner = Owner::new(&heap, BYTES_MAX);
-    let class = class_of(1024);
-    // In an order that is none: those at odd places first.
-    let mut blocks = owner.alloc_many(class, 600);
-    blocks.sort();
-    let (odd, even): (Vec<_>, Vec<_>) = (0..600).partition(|index| index % 2 == 1);
-    odd.into_iter().chain(even).for_each(|index| owner.free(class, blocks[index]));
-    let mut magazine = heap.refill(class).expect("what did not fit");
-    let popped: Vec<_> = core::iter::from_fn(|| magazine.pop()).collect();
-    assert!(popped.len() > 1 && popped.is_sorted());
-    for block in popped {
-        owner.free(class, block.cast());
-    }
-    assert_all_is_back(&owner, &system);
-}
-
-#[test]
 fn the_default_lets_every_class_have_full_magazines() {
     let owner = LargeCache::new();
     owner.keep_until_exit(Config::DEFAULT.cache_limits().large_bytes);

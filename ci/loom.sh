@@ -42,7 +42,7 @@ copy_sources() {
     for file in src/pool.rs src/arena/header.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
-    replace src/pool_map.rs 's/use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};/use core::sync::atomic::{AtomicPtr, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
+    replace src/pool_map.rs 's/use core::sync::atomic::{AtomicU8, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
     replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 4/'

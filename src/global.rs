@@ -13,6 +13,7 @@ use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
 use crate::thread;
+use crate::wrong_use::{self, alone};
 
 /// The global allocator.
 ///
@@ -31,9 +32,14 @@ use crate::thread;
 /// # Errors
 ///
 /// A request that cannot be served, since the system gives no more memory or the size is beyond
-/// what an address space holds, returns null. There are no panics on any path. A corrupted heap (a
-/// block freed twice, or with the layout of another size) aborts with one line on stderr where it
-/// is noticed.
+/// what an address space holds, returns null. There are no panics on any path.
+///
+/// Debug builds (those with `debug_assertions` for this crate) notice wrong use at once, in any thread: a
+/// block freed twice, or freed or resized with the layout of another size class, or as a large one; what is
+/// no block, or the middle of one; a request of no bytes; a signal handler that allocates while its
+/// thread does. They abort, with one line on stderr that says what the block is and what the layout was.
+/// Release builds look at nothing of this on their fast paths, where it would cost; a corrupt heap aborts
+/// with such a line where a pool notices it.
 ///
 /// # Threads
 ///
@@ -153,7 +159,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     #[inline(never)]
     unsafe fn alloc_large(&self, layout: Layout) -> *mut u8 {
         if let Some(class) = Self::large_class(layout) {
-            return thread::alloc_large(class, &self.config);
+            return alone(|| thread::alloc_large(class, &self.config));
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
@@ -168,7 +174,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     #[inline(never)]
     unsafe fn alloc_large_zeroed(&self, layout: Layout) -> *mut u8 {
         if let Some(class) = Self::large_class(layout) {
-            return thread::alloc_large_zeroed(class, layout.size(), &self.config);
+            return alone(|| thread::alloc_large_zeroed(class, layout.size(), &self.config));
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc_zeroed(layout) });
@@ -186,8 +192,10 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             Some(class) => {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
+                // SAFETY: the caller owes that the layout is the block's, which is the system allocator's.
+                unsafe { wrong_use::check_large(block, class, layout) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                unsafe { thread::dealloc_large(block, class, &self.config) }
+                alone(|| unsafe { thread::dealloc_large(block, class, &self.config) })
             }
             // SAFETY: the caller owes that the block is the other allocator's, with this layout.
             None => unsafe { self.large.dealloc(block, layout) },
@@ -206,9 +214,11 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             (Some(old), None) => {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
+                // SAFETY: the caller owes that the layout is the block's, which is the system allocator's.
+                unsafe { wrong_use::check_large(block, old, layout) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too, and
                 // that the new size is not zero.
-                unsafe { thread::release_large(block, old, new_layout.size()) }
+                alone(|| unsafe { thread::release_large(block, old, new_layout.size()) })
             }
             (None, None) => {
                 // SAFETY: the caller owes that the block is the other allocator's, with this layout.
@@ -255,8 +265,13 @@ const fn small_class(layout: Layout) -> Option<SizeClass> {
 unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        wrong_use::check_request(layout);
         match small_class(layout) {
-            Some(class) => thread::alloc(class, &self.config),
+            Some(class) => {
+                let block = alone(|| thread::alloc(class, &self.config));
+                // SAFETY: just allocated.
+                unsafe { wrong_use::noted(block, class, &self.config) }
+            }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.alloc_large(layout) },
         }
@@ -264,8 +279,13 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        wrong_use::check_request(layout);
         match small_class(layout) {
-            Some(class) => thread::alloc_zeroed(class, layout.size(), &self.config),
+            Some(class) => {
+                let block = alone(|| thread::alloc_zeroed(class, layout.size(), &self.config));
+                // SAFETY: just allocated.
+                unsafe { wrong_use::noted(block, class, &self.config) }
+            }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.alloc_large_zeroed(layout) },
         }
@@ -273,12 +293,13 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        wrong_use::check_free(block, layout);
         match small_class(layout) {
             Some(class) => {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                unsafe { thread::dealloc(block, class, &self.config) }
+                alone(|| unsafe { thread::dealloc(block, class, &self.config) })
             }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.dealloc_large(block, layout) },
@@ -287,6 +308,7 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        wrong_use::check_resize(block, layout, new_size);
         // SAFETY: the caller owes that the new size, rounded up, does not exceed `isize::MAX`.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         match (small_class(layout), small_class(new_layout)) {

@@ -34,6 +34,9 @@ use crate::pool_map::PoolMap;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 
+/// Used pools of a class that debug builds look at whenever it changes.
+const CHECKED_POOLS: usize = 4;
+
 /// What a refill brings.
 pub(crate) enum Supply {
     /// Blocks that were in use before.
@@ -65,6 +68,16 @@ unsafe impl Send for ClassHeap {}
 impl ClassHeap {
     const EMPTY: Self =
         Self { depot: Depot::EMPTY, used: PoolList::EMPTY, flushes_since_refill: 0 };
+
+    /// Whether the first `most` used pools have some blocks in use and some not, and are those of this
+    /// class. Walks their free chains.
+    fn is_valid(&self, shard: Shard, class: SizeClass, most: usize) -> bool {
+        self.used.is_valid(most, |pool| {
+            let (is_between, is_own) =
+                (!pool.is_full() && !pool.is_empty(), pool.class() == Some(class));
+            is_between && is_own && pool.shard() == shard && pool.is_valid()
+        })
+    }
 
     /// Free blocks of the first used pools, at most `most`; if the first has none, virgin ones.
     fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
@@ -240,6 +253,11 @@ impl<P: PageSource> Heap<P> {
     fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         let mut heap = self.class(shard, class).lock();
         heap.flushes_since_refill = 0;
+        debug_check!(
+            heap.is_valid(shard, class, CHECKED_POOLS),
+            "class in disorder",
+            class.index()
+        );
         let Some(magazine) = heap.depot.pop() else { return heap.gather(class, most) };
         drop(heap);
         self.stock(shard).leaves(bytes_of(class, &magazine));
@@ -380,6 +398,11 @@ impl<P: PageSource> Heap<P> {
             unsafe { heap.give(class, run, &mut empty) };
             given += 1;
         }
+        debug_check!(
+            heap.is_valid(shard, class, CHECKED_POOLS),
+            "class in disorder",
+            class.index()
+        );
         drop(heap);
         self.arenas.give_pools(empty);
         given

@@ -66,8 +66,12 @@ mod cache_bin;
 mod depot;
 // Pools: 4 KiB of blocks of one class.
 mod pool;
+// From an address to the table that covers it.
+mod radix;
 // From an address to the class of its pool.
 mod pool_map;
+// From an address to whether a block there is in use.
+mod use_map;
 // Arenas: 256 KiB of pools.
 mod arena;
 // The heap that all threads share.
@@ -80,6 +84,8 @@ mod cache;
 mod large_cache;
 // Each thread's caches, and the ends of threads; the only statics.
 mod thread;
+// What debug builds notice of wrong use.
+mod wrong_use;
 // The allocator that a program names.
 mod global;
 // The numbers as text.

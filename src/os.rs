@@ -7,6 +7,7 @@
 //! request passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned`
 //! where nothing is.
 
+use core::fmt::{self, Write};
 use core::ptr::NonNull;
 
 // Systems with `mmap`, pthreads and native thread-locals: elsewhere std keeps a thread-local behind a
@@ -42,10 +43,10 @@ mod system;
 #[path = "os/other.rs"]
 mod system;
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 #[path = "os/glibc.rs"]
 mod system_allocator;
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(miri))))]
 #[path = "os/untuned.rs"]
 mod system_allocator;
 
@@ -92,7 +93,7 @@ pub(crate) use system::{
 };
 #[cfg(not(feature = "preload"))]
 pub(crate) use system_allocator::trim_system_allocator;
-pub(crate) use system_allocator::{tune_early, tune_fully};
+pub(crate) use system_allocator::{tune_early, tune_fully, usable_bytes};
 
 /// Where arenas come from and go to. Any thread may call it at any time.
 pub(crate) trait PageSource {
@@ -162,6 +163,35 @@ pub(crate) fn abort_corrupt(what: &str, address: usize) -> ! {
         rest >>= 4;
     }
     system::write_error(&[b"obmalloc: ", what.as_bytes(), b" at 0x", &digits, b"\n"]);
+    system::abort()
+}
+
+/// A line of text, cut where it is too long.
+struct Line {
+    bytes: [u8; 240],
+    used: usize,
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(text.as_bytes()) {
+            *to = *from;
+            self.used += 1;
+        }
+        Ok(())
+    }
+}
+
+/// As [`abort_corrupt`], with a text of the caller's.
+#[cold]
+#[inline(never)]
+pub(crate) fn abort_saying(what: fmt::Arguments<'_>) -> ! {
+    let mut line = Line { bytes: [0; 240], used: 0 };
+    // A line takes any text, and the formatting of numbers cannot fail.
+    let _ = line.write_fmt(what);
+    let said = line.bytes.get(..line.used).unwrap_or_default();
+    system::write_error(&[b"obmalloc: ", said, b"\n"]);
     system::abort()
 }
 

@@ -383,6 +383,20 @@ impl PoolList {
         }
     }
 
+    /// Whether of the first `most` pools each is linked to the one before it, and `belongs`.
+    pub(crate) fn is_valid(&self, most: usize, belongs: impl Fn(Pool) -> bool) -> bool {
+        let mut before = None;
+        let mut cursor = self.first;
+        for _ in 0..most {
+            let Some(pool) = cursor else { break };
+            if pool.header().previous.get() != before || !belongs(pool) {
+                return false;
+            }
+            (before, cursor) = (cursor, pool.header().next.get());
+        }
+        true
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Pool> {
         let pool = self.first?;
         self.remove(pool);

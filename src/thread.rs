@@ -14,6 +14,7 @@ mod of_process;
 #[cfg(not(feature = "preload"))]
 mod plain;
 mod survey;
+mod uses;
 
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -38,6 +39,7 @@ pub(crate) use memory::release;
 pub(crate) use memory::trim;
 use memory::{follow_news, or_after_hook};
 pub(crate) use survey::{stats, survey};
+pub(crate) use uses::{begin_use, end_use, is_in_use, replace_inside};
 
 #[cfg(feature = "preload")]
 use of_process as own;
@@ -66,6 +68,8 @@ struct Caches {
     trims_followed: Cell<usize>,
     /// Whether the program's pressure hook is running in this thread.
     is_in_hook: Cell<bool>,
+    /// Whether this thread is inside of the allocator, as far as debug builds note it.
+    is_inside: Cell<bool>,
 }
 
 impl Caches {
@@ -75,6 +79,7 @@ impl Caches {
             large: LargeCache::new(),
             trims_followed: Cell::new(0),
             is_in_hook: Cell::new(false),
+            is_inside: Cell::new(false),
         }
     }
 

@@ -4,6 +4,7 @@
 //! A thread's cache takes what it is given, since the fast path tests for nothing. The pools notice,
 //! when a cache is flushed to them: at its thread's end, or when it overflows. A pool counts its
 //! blocks, so that a block freed twice is noticed for certain when the pool's others are freed, too.
+//! Debug builds notice all of it at once; see `wrong_use.rs`.
 #![cfg(all(target_os = "linux", not(obmalloc_no_arenas)))]
 
 #[path = "common/child.rs"]
@@ -30,6 +31,13 @@ const POOL_BYTES: usize = 4096;
 
 /// More blocks than a thread's cache and the depot hold together.
 const MANY: usize = 4096;
+
+/// What is said of a block that is freed with the layout of another size: debug builds notice it at once.
+const OTHER_LAYOUT: &str = if cfg!(debug_assertions) {
+    "freed with a layout of 472 bytes"
+} else {
+    "block freed with the layout of another class"
+};
 
 /// A block that more than one may free.
 #[derive(Clone, Copy)]
@@ -162,7 +170,7 @@ fn a_block_freed_with_another_layout_aborts_when_the_thread_ends() {
     let line = aborts("a_block_freed_with_another_layout_aborts_when_the_thread_ends", || {
         in_thread_that_ends(|| Block::new(RARE).free(RARE_TOO));
     });
-    assert!(line.contains("block freed with the layout of another class"), "{line}");
+    assert!(line.contains(OTHER_LAYOUT), "{line}");
 }
 
 #[test]
@@ -170,7 +178,7 @@ fn blocks_freed_with_another_layout_abort_when_many_are_freed() {
     let line = aborts("blocks_freed_with_another_layout_abort_when_many_are_freed", || {
         (0..MANY).for_each(|_| Block::new(RARE).free(RARE_TOO));
     });
-    assert!(line.contains("block freed with the layout of another class"), "{line}");
+    assert!(line.contains(OTHER_LAYOUT), "{line}");
 }
 
 /// Of large blocks only their chains are known: that of a magazine ends where its count says, or is a

@@ -120,6 +120,13 @@ impl Arena {
         Some((pool, resident != 0, zeroed))
     }
 
+    /// Whether its bits can be: the pool of headers is never free, and what was given to a class and has
+    /// not been purged since is resident.
+    pub(super) fn is_valid(self) -> bool {
+        let header = self.header();
+        header.free.get() & !ALL_POOLS == 0 && header.dirty.get() & !header.resident.get() == 0
+    }
+
     /// The free pools of this arena that lie in pages all of whose pools are free; a page has
     /// `page_pools` of them, a power of two.
     pub(super) fn free_pages(self, page_pools: usize) -> u64 {

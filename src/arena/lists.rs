@@ -1,6 +1,6 @@
 //! Arenas in lists by how full they are, behind one lock.
 
-use super::header::{ALL_POOLS, Arena, Claim};
+use super::header::{Arena, Claim};
 use super::news::Told;
 use super::retention::Retention;
 use crate::census::ArenaStats;
@@ -382,7 +382,7 @@ impl ArenaLists {
                 while let Some(arena) = cursor {
                     if arena.free_pools() != free_pools
                         || kind != usize::from(arena.idle_pools() == 0)
-                        || arena.header().free.get() & !ALL_POOLS != 0
+                        || !arena.is_valid()
                     {
                         return false;
                     }

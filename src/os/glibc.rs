@@ -1,6 +1,8 @@
 //! The GNU C library's allocator, which serves large blocks: its thresholds, and how it gives back
 //! what it holds.
 
+use core::ptr::NonNull;
+
 #[cfg(feature = "preload")]
 use super::upstream::{free, malloc};
 
@@ -69,4 +71,14 @@ pub(crate) fn tune_fully() {
 pub(crate) fn trim_system_allocator() -> bool {
     // SAFETY: `malloc_trim` has no conditions.
     unsafe { libc::malloc_trim(0) != 0 }
+}
+
+/// Bytes of a block that its owner may use.
+///
+/// # Safety
+///
+/// - `block` is the library's, and in use.
+pub(crate) unsafe fn usable_bytes(block: NonNull<u8>) -> Option<usize> {
+    // SAFETY: the caller owes the block.
+    Some(unsafe { libc::malloc_usable_size(block.as_ptr().cast()) })
 }

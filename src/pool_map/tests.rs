@@ -4,7 +4,7 @@ use std::thread;
 use super::*;
 use crate::os::testing::TestPages;
 
-const LEAF_SPAN: usize = 1 << MID_SHIFT;
+const LEAF_SPAN: usize = 1 << Classes::BITS;
 
 fn class_of(bytes: usize) -> SizeClass {
     SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
@@ -55,8 +55,10 @@ fn arenas_far_apart_do_not_know_each_other() {
     // of a mid's border.
     let mut arenas = vec![0, usize::MAX >> (usize::BITS - ADDRESS_BITS) & !(ARENA_BYTES - 1)];
     arenas.extend([LEAF_SPAN - ARENA_BYTES, LEAF_SPAN]);
-    if ROOT_BITS > 0 {
-        arenas.extend([(1 << ROOT_SHIFT) - ARENA_BYTES, 1 << ROOT_SHIFT]);
+    let root_bits = root_entries(Classes::BITS).ilog2();
+    if root_bits > 0 {
+        let mid_span = 1 << (ADDRESS_BITS - root_bits);
+        arenas.extend([mid_span - ARENA_BYTES, mid_span]);
     }
     for arena in &arenas {
         assert!(map.cover(*arena, &&pages));

@@ -82,7 +82,10 @@ fn call_hook<R>(
     if with_caches(|caches| caches.is_in_hook.replace(true)) {
         return None;
     }
+    // The hook is the program's, and outside.
+    let was_inside = with_caches(|caches| caches.is_inside.replace(false));
     run_hook(hook.call, pressure(HEAP.arenas().mapped_bytes()));
+    with_caches(|caches| caches.is_inside.set(was_inside));
     let result = again();
     with_caches(|caches| caches.is_in_hook.set(false));
     Some(result)

@@ -19,13 +19,13 @@ use core::alloc::GlobalAlloc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::block::Magazine;
+use crate::block::{Magazine, address_of};
 use crate::config::{
     LARGE_CLASS_COUNT, LARGE_DEPOT_BYTES_MIN, LARGE_DEPOT_MAGAZINES, LARGE_TAKEN_PER_DEPOT_BYTE,
 };
 use crate::depot::{Depot, Stock};
 use crate::large_class::LargeClass;
-use crate::os::debug_check;
+use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
@@ -176,6 +176,11 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// - The blocks are of `class`, from this heap.
     pub(crate) unsafe fn give_back(&self, class: LargeClass, mut magazine: Magazine) -> usize {
         let bytes = bytes_of(class, &magazine);
+        // A block that was freed twice makes the chain a ring, whose blocks would go back again and again.
+        if !magazine.is_valid() {
+            let first = magazine.first().map_or(0, address_of);
+            abort_corrupt("block freed twice or written after its free", first);
+        }
         while let Some(block) = magazine.pop() {
             // SAFETY: the caller owes the block.
             unsafe { self.give(class, block.cast()) };

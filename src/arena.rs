@@ -218,8 +218,11 @@ impl<P: PageSource> Arenas<P> {
     /// idle memory, gives back what has been of no use, and says so.
     pub(crate) fn tick(&self) -> bool {
         let now = self.pages.milliseconds();
-        // Relaxed, here and below: plain numbers, which publish nothing.
-        self.now.store(now, Ordering::Relaxed);
+        // Relaxed, here and below: plain numbers, which publish nothing. Only what has changed is stored:
+        // all threads come by here, and a line that none writes stays in the caches of all.
+        if self.now() != now {
+            self.now.store(now, Ordering::Relaxed);
+        }
         let last = self.looked_at.load(Ordering::Relaxed);
         let is_due = now.wrapping_sub(last) >= LOOK_MILLISECONDS;
         let takes_turn = || {

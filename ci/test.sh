@@ -15,6 +15,7 @@ step cargo clippy --workspace --exclude suites --all-targets -- --deny warnings
 step cargo clippy --features preload --lib -- --deny warnings
 # In the profile that the comparison builds, whose C code is then built once.
 step cargo clippy --release -p suites --all-targets -- --deny warnings
+step cargo clippy --release -p workload --features programs --bins -- --deny warnings
 step cargo test
 step cargo test --release
 RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps

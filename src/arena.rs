@@ -231,6 +231,7 @@ impl<P: PageSource> Arenas<P> {
         let looks = is_due && takes_turn();
         if looks {
             self.look_slow(now);
+            self.news.tell_of_look();
         }
         looks
     }

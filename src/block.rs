@@ -37,6 +37,7 @@ pub(crate) unsafe fn next_of(block: NonNull<Block>) -> Link {
 /// # Safety
 ///
 /// - `block` is the head of a chain that the caller owns.
+/// - If a block lies there, the pointer to `block` is valid for it, too.
 #[inline(always)]
 unsafe fn follower_at(block: NonNull<Block>, stride: usize) -> Link {
     let expected = block.as_ptr().wrapping_byte_add(stride);
@@ -125,7 +126,12 @@ impl Magazine {
     }
 
     /// Takes the blocks in front that `belongs` accepts, as one chain; the first block always goes.
-    pub(crate) fn pop_run(
+    ///
+    /// # Safety
+    ///
+    /// - Blocks that `belongs` accepts lie in one mapping with the first, and the pointer to each is valid for
+    ///   all of it.
+    pub(crate) unsafe fn pop_run(
         &mut self,
         belongs: impl Fn(NonNull<Block>, NonNull<Block>) -> bool,
     ) -> Option<Chain> {
@@ -141,7 +147,8 @@ impl Magazine {
             run.len += 1;
             // Those that were freed in order follow each other at equal distances. Where that is so, the
             // next address is computed, so that no load waits for the link that was loaded before.
-            // SAFETY: a block of this magazine's own chain.
+            // SAFETY: a block of this magazine's own chain; of one that is not accepted, the pointer is not
+            // used, and of the others the caller owes what it is valid for.
             while let Some(next) = unsafe { follower_at(run.last, stride) }
                 && may_go(next, run.len)
             {

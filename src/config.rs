@@ -152,6 +152,15 @@ pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
 /// Bytes that a thread takes or gives, in single blocks, before the others learn of it.
 pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
 
+/// What the system allocator holds for nothing is worth a trim from so many bytes on,
+pub const SURPLUS_BYTES_MIN: usize = 16 << 20;
+
+/// and if it is at least one byte for each so many that were in use,
+pub const SURPLUS_PER_DEMAND: usize = 4;
+
+/// and has been of no use for so many looks.
+pub const SURPLUS_LOOKS: usize = 5;
+
 /// A larger request that the system refuses is no reason to give back what is cached: no memory that
 /// could come of it is as large. 1 TiB, or 1 GiB of 32 bits.
 pub const REQUEST_WORTH_A_TRIM_MAX: usize = 1 << (if usize::BITS == 64 { 40 } else { 30 });
@@ -213,8 +222,12 @@ pub enum SystemTuning {
     /// is free at the top of its heap. Each such block that is freed raises the former to its size, and the
     /// latter to twice that, up to 32 and 64 MiB.
     Off,
-    /// As after the free of a block of 2 MiB, from the start. A program that fills and empties a table, a text
-    /// or a buffer again and again does not fault in its pages each time, at a price of at most 4 MiB.
+    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from the start. A program
+    /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
+    /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
+    /// block in use, until a quarter of what a program had in use of the library, and at least 16 MiB, has
+    /// been free for half a second: then the thread that comes by has the library give back all that is
+    /// free (`malloc_trim`). Only an allocator over [`std::alloc::System`] does so.
     Early,
     /// At 32 and 64 MiB from the start, and for good.
     Full,
@@ -252,7 +265,7 @@ pub struct Config {
 impl Config {
     pub(crate) const DEFAULT: Self = Self {
         cache_bytes: CACHE_BYTES_DEFAULT,
-        system_tuning: SystemTuning::Early,
+        system_tuning: SystemTuning::Off,
         limit: None,
         pressure: None,
         background_purge: None,

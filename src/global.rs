@@ -8,7 +8,7 @@ use core::any::TypeId;
 use core::ptr::{self, NonNull};
 use std::alloc::System;
 
-use crate::config::Config;
+use crate::config::{Config, SystemTuning};
 use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
@@ -35,9 +35,10 @@ use crate::wrong_use::{self, alone};
 /// what an address space holds, returns null. There are no panics on any path.
 ///
 /// Debug builds (those with `debug_assertions` for this crate) notice wrong use at once, in any thread: a
-/// block freed twice, or freed or resized with the layout of another size class, or as a large one; what is
-/// no block, or the middle of one; a request of no bytes; a signal handler that allocates while its
-/// thread does. They abort, with one line on stderr that says what the block is and what the layout was.
+/// small block freed twice, or freed or resized with the layout of another size class, or as a large one; what
+/// is no block, or the middle of a small one, freed as a small one; a request of no bytes; a signal handler
+/// that allocates while its thread is inside of this allocator. They abort, with one line on stderr that says what
+/// the block is and what the layout was. Of large blocks they notice what glibc's size for them belies.
 /// Release builds look at nothing of this on their fast paths, where it would cost; a corrupt heap aborts
 /// with such a line where a pool notices it.
 ///
@@ -78,7 +79,7 @@ impl Obmalloc {
     /// The allocator over [`std::alloc::System`], for a static.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_large(System)
+        Self { large: System, config: Config::DEFAULT.with_system_tuning(SystemTuning::Early) }
     }
 }
 
@@ -144,8 +145,35 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// in a magazine.
     #[inline(always)]
     fn large_class(layout: Layout) -> Option<LargeClass> {
-        let is_system = TypeId::of::<L>() == TypeId::of::<System>();
-        if os::HAS_ARENAS && is_system { LargeClass::of(layout) } else { None }
+        if Self::is_over_system() { LargeClass::of(layout) } else { None }
+    }
+
+    #[inline(always)]
+    fn is_over_system() -> bool {
+        os::HAS_ARENAS && TypeId::of::<L>() == TypeId::of::<System>()
+    }
+
+    /// Passes a request on to the other allocator, which may be the program's own and call this one.
+    #[inline(always)]
+    fn pass<R>(request: impl FnOnce() -> R) -> R {
+        if Self::is_over_system() { alone(request) } else { request() }
+    }
+
+    /// Counts bytes that the system allocator has given or, where negative, got back in a request that was
+    /// passed on.
+    #[inline(always)]
+    fn count_passed(&self, bytes: isize) {
+        if Self::is_over_system() {
+            alone(|| thread::count_passed(bytes, &self.config));
+        }
+    }
+
+    /// A block that the other allocator has given, or null if it has not.
+    fn allocated(&self, layout: Layout, block: Option<NonNull<u8>>) -> *mut u8 {
+        if block.is_some() {
+            self.count_passed(layout.size() as isize);
+        }
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// A large block, or null.
@@ -163,7 +191,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
-        thread::or_after_trim(layout.size(), alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+        self.allocated(layout, Self::pass(|| thread::or_after_trim(layout.size(), alloc)))
     }
 
     /// A large block that reads as zero, or null.
@@ -178,7 +206,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc_zeroed(layout) });
-        thread::or_after_trim(layout.size(), alloc).map_or(ptr::null_mut(), NonNull::as_ptr)
+        self.allocated(layout, Self::pass(|| thread::or_after_trim(layout.size(), alloc)))
     }
 
     /// Frees a large block.
@@ -197,8 +225,11 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
                 alone(|| unsafe { thread::dealloc_large(block, class, &self.config) })
             }
-            // SAFETY: the caller owes that the block is the other allocator's, with this layout.
-            None => unsafe { self.large.dealloc(block, layout) },
+            None => {
+                // SAFETY: the caller owes that the block is the other allocator's, with this layout.
+                Self::pass(|| unsafe { self.large.dealloc(block, layout) });
+                self.count_passed(-(layout.size() as isize));
+            }
         }
     }
 
@@ -223,8 +254,12 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             (None, None) => {
                 // SAFETY: the caller owes that the block is the other allocator's, with this layout.
                 let resize = || unsafe { self.large.realloc(block, layout, new_layout.size()) };
-                let resized = thread::or_after_trim(new_layout.size(), || NonNull::new(resize()));
-                resized.map_or(ptr::null_mut(), NonNull::as_ptr)
+                let or_null = || NonNull::new(resize());
+                let resized = Self::pass(|| thread::or_after_trim(new_layout.size(), or_null));
+                if resized.is_some() {
+                    self.count_passed(-(layout.size() as isize));
+                }
+                self.allocated(new_layout, resized)
             }
             // SAFETY: the caller owes the conditions of this very function.
             _ => unsafe { self.move_block(block, layout, new_layout) },

@@ -387,7 +387,8 @@ impl<P: PageSource> Heap<P> {
             if unsafe { shard_of(first) } != shard {
                 break;
             }
-            *run = pop_run(magazine);
+            // SAFETY: the caller owes that the blocks are this heap's.
+            *run = unsafe { pop_run(magazine) };
         }
         // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;

@@ -15,6 +15,8 @@
 //! the one thread that holds it; no function holds two locks, but for a `fork`, or one while it calls
 //! the system allocator.
 
+mod demand;
+
 use core::alloc::GlobalAlloc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +29,7 @@ use crate::depot::{Depot, Stock};
 use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
+use demand::Demand;
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
 pub(crate) struct LargeHeap<S> {
@@ -35,6 +38,8 @@ pub(crate) struct LargeHeap<S> {
     /// Bytes of blocks of all classes that the system allocator has given and not got back, as far as
     /// threads have told.
     taken_bytes: AtomicUsize,
+    /// The same, and those that are too large for a class.
+    demand: Demand,
     system: S,
 }
 
@@ -52,6 +57,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
             depots: [const { Lock::new(LargeDepot(Depot::EMPTY)) }; LARGE_CLASS_COUNT],
             stock: Stock::new(),
             taken_bytes: AtomicUsize::new(0),
+            demand: Demand::new(),
             system,
         }
     }
@@ -107,6 +113,19 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         // Relaxed, here and below: the number bounds the depots, and guards nothing. A thread may tell
         // of what it gave before another tells that it took it, so that the sum wraps for a moment.
         self.taken_bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+        self.demand.changes(bytes);
+    }
+
+    /// Counts bytes that the system allocator has given in blocks too large for a class, or got back where
+    /// negative.
+    pub(crate) fn report_passed(&self, bytes: isize) {
+        self.demand.changes(bytes);
+    }
+
+    /// Whether the system allocator should give back what it holds for nothing. Called by one thread at a
+    /// time, every so often.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.demand.has_surplus()
     }
 
     /// Bytes that the depots may hold.

@@ -36,7 +36,7 @@ pub(crate) use lifetime::config;
 use lifetime::{flush_at_exit, prepare};
 #[cfg(feature = "preload")]
 pub(crate) use memory::release;
-pub(crate) use memory::trim;
+pub(crate) use memory::{count_passed, trim};
 use memory::{follow_news, or_after_hook};
 pub(crate) use survey::{stats, survey};
 pub(crate) use uses::{begin_use, end_use, is_in_use, replace_inside};
@@ -305,6 +305,7 @@ pub(crate) unsafe fn release_large(
     if resized.is_some() {
         let given = -(class.bytes() as isize);
         with_caches(|caches| caches.large.count_taken(&LARGE_HEAP, given));
+        LARGE_HEAP.report_passed(new_size as isize);
     }
     resized.map_or(ptr::null_mut(), NonNull::as_ptr)
 }

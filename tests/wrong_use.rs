@@ -288,27 +288,85 @@ fn a_block_resized_to_no_bytes() {
 
 extern "C" fn allocate_in_handler(_signal: libc::c_int) {
     free(alloc(BLOCK), BLOCK);
+    free(alloc(layout(100_000, 8)), layout(100_000, 8));
 }
 
-/// It may do so a number of times, as long as it does not interrupt the allocator.
-#[test]
-fn a_signal_handler_that_allocates_while_its_thread_does() {
+fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handler is a function of this type; what it does is what these processes find out.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+}
+
+/// Does `work` again and again, and has a handler allocate at any moment of it. It may do so a number of times, as
+/// long as it does not interrupt the allocator.
+fn allocate_at_any_moment_of(work: impl Fn()) -> ! {
     const MICROSECONDS: libc::suseconds_t = 50;
 
-    let parts =
-        ["the allocator was called while it ran in the same thread, as by a signal handler"];
-    aborts("a_signal_handler_that_allocates_while_its_thread_does", &parts, || {
-        let handler = allocate_in_handler as extern "C" fn(libc::c_int);
-        // SAFETY: the handler is a function of this type; what it does is what this process finds out.
-        unsafe { libc::signal(libc::SIGVTALRM, handler as libc::sighandler_t) };
-        let period = libc::timeval { tv_sec: 0, tv_usec: MICROSECONDS };
-        let timer = libc::itimerval { it_interval: period, it_value: period };
-        // SAFETY: the timer is valid, and the old one is not asked for.
-        let set =
-            unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, ptr::null_mut()) };
-        assert_eq!(set, 0);
-        loop {
-            free(black_box(alloc(BLOCK)), BLOCK);
-        }
+    handle(libc::SIGVTALRM, allocate_in_handler);
+    let period = libc::timeval { tv_sec: 0, tv_usec: MICROSECONDS };
+    let timer = libc::itimerval { it_interval: period, it_value: period };
+    // SAFETY: the timer is valid, and the old one is not asked for.
+    let set = unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, ptr::null_mut()) };
+    assert_eq!(set, 0);
+    loop {
+        work();
+    }
+}
+
+const INSIDE: &str =
+    "the allocator was called while it ran in the same thread, as by a signal handler";
+
+#[test]
+fn a_signal_handler_that_allocates_while_its_thread_does() {
+    aborts("a_signal_handler_that_allocates_while_its_thread_does", &[INSIDE], || {
+        allocate_at_any_moment_of(|| free(black_box(alloc(BLOCK)), BLOCK));
     });
+}
+
+#[test]
+fn a_signal_handler_that_allocates_while_its_thread_passes_requests_on() {
+    let test = "a_signal_handler_that_allocates_while_its_thread_passes_requests_on";
+    aborts(test, &[INSIDE], || {
+        let large = layout(100_000, 8);
+        allocate_at_any_moment_of(|| free(black_box(alloc(large)), large));
+    });
+}
+
+#[test]
+fn a_signal_handler_that_allocates_while_its_thread_trims() {
+    aborts("a_signal_handler_that_allocates_while_its_thread_trims", &[INSIDE], || {
+        allocate_at_any_moment_of(|| {
+            black_box(GLOBAL.trim());
+        });
+    });
+}
+
+#[test]
+fn a_signal_handler_that_allocates_while_its_thread_looks_at_the_heap() {
+    aborts("a_signal_handler_that_allocates_while_its_thread_looks_at_the_heap", &[INSIDE], || {
+        allocate_at_any_moment_of(|| {
+            black_box(GLOBAL.stats());
+        });
+    });
+}
+
+/// A handler of the signal that ends the process may allocate, as a crash reporter does, and be refused: that
+/// is said, too, and the process ends.
+#[test]
+fn a_handler_of_the_abort_that_allocates_does_not_hinder_it() {
+    extern "C" fn misuse_in_handler(_signal: libc::c_int) {
+        let block = alloc(BLOCK);
+        free(block, BLOCK);
+        free(block, BLOCK);
+    }
+
+    let ended = child::run("a_handler_of_the_abort_that_allocates_does_not_hinder_it", || {
+        handle(libc::SIGABRT, misuse_in_handler);
+        let block = alloc(BLOCK);
+        free(block, BLOCK);
+        free(block, BLOCK);
+    });
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{}\n{lines:?}", ended.status);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("which is not in use")), "{lines:?}");
 }

@@ -24,6 +24,7 @@ pub(crate) struct News {
     has_grown: AtomicBool,
     is_pressed: AtomicBool,
     wants_watch: AtomicBool,
+    has_looked: AtomicBool,
 }
 
 impl News {
@@ -32,7 +33,12 @@ impl News {
             has_grown: AtomicBool::new(false),
             is_pressed: AtomicBool::new(false),
             wants_watch: AtomicBool::new(false),
+            has_looked: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn tell_of_look(&self) {
+        self.has_looked.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, told: Told) {
@@ -60,6 +66,11 @@ impl News {
     /// Whether a thread is to be started that watches over idle memory. Whoever takes this starts it.
     pub(crate) fn take_watch(&self) -> bool {
         take(&self.wants_watch)
+    }
+
+    /// Whether somebody has had a look at what is idle, and it is time for others to be looked at.
+    pub(crate) fn take_look(&self) -> bool {
+        take(&self.has_looked)
     }
 }
 

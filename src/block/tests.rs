@@ -4,8 +4,13 @@ use super::*;
 fn magazine(places: &mut [[usize; 2]], order: &[usize]) -> Magazine {
     let mut magazine = Magazine::EMPTY;
     for index in order.iter().rev() {
+        // By a pointer that is valid for all of them.
+        let place = NonNull::from(&mut *places).cast::<[usize; 2]>();
+        assert!(*index < places.len());
+        // SAFETY: one of the places.
+        let place = unsafe { place.add(*index) };
         // SAFETY: tests push places of their own, each once.
-        unsafe { magazine.push(NonNull::from(&mut places[*index]).cast()) };
+        unsafe { magazine.push(place.cast()) };
     }
     magazine
 }
@@ -31,7 +36,9 @@ fn runs(order_of_blocks: &[usize], places_per_page: usize) -> Vec<Vec<usize>> {
     let mut magazine = magazine(&mut places, order_of_blocks);
     let page = |block| index(block) / places_per_page;
     let mut runs = Vec::new();
-    while let Some(run) = magazine.pop_run(|first, block| page(first) == page(block)) {
+    let belongs = |first, block| page(first) == page(block);
+    // SAFETY: all places are in one vector, and their pointers valid for all of it.
+    while let Some(run) = unsafe { magazine.pop_run(belongs) } {
         let len = run.len() as usize;
         let last = index(run.last());
         let blocks = order(&places, run.into_magazine());

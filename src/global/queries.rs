@@ -6,6 +6,7 @@ use core::alloc::GlobalAlloc;
 use super::Obmalloc;
 use crate::census::Stats;
 use crate::thread;
+use crate::wrong_use::alone;
 
 impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// The size in bytes of the small block whose place starts at `ptr`, or `None`.
@@ -95,7 +96,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        thread::stats()
+        alone(thread::stats)
     }
 
     /// Gives back all memory that is free, and returns the bytes: what this thread has cached, the
@@ -125,6 +126,6 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// # }
     /// ```
     pub fn trim(&self) -> usize {
-        thread::trim().bytes
+        alone(thread::trim).bytes
     }
 }

@@ -104,8 +104,7 @@ impl Model {
             Supply::Fresh(mut range) => self.carve(class, &mut range, most),
             Supply::Magazine(mut magazine) => {
                 assert!(magazine.is_valid() && !magazine.is_empty());
-                let pop = || magazine.pop_run(|_, _| false).map(|run| run.first());
-                self.own(class, core::iter::from_fn(pop).collect())
+                self.own(class, core::iter::from_fn(|| magazine.pop()).collect())
             }
         }
     }

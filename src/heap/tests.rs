@@ -44,8 +44,8 @@ fn assert_all_is_back(heap: &TestHeap, pages: &TestPages) {
 
 fn addresses(magazine: &mut Magazine) -> Vec<usize> {
     let mut found = Vec::new();
-    while let Some(run) = magazine.pop_run(|_, _| false) {
-        found.push(run.first().as_ptr().addr());
+    while let Some(block) = magazine.pop() {
+        found.push(block.as_ptr().addr());
     }
     found
 }
@@ -79,13 +79,12 @@ fn the_depot_gives_the_magazine_it_got_last() {
     let heap = Heap::new(&pages);
     let class = class_of(64);
     let mut magazines = fill(&heap, class, 2, 10);
-    let (mut second, first) = (magazines.pop().expect("two"), magazines.pop().expect("two"));
-    let run = second.pop_run(|_, _| true).expect("ten blocks");
-    let head = run.first();
+    let (second, first) = (magazines.pop().expect("two"), magazines.pop().expect("two"));
+    let head = second.first().expect("ten blocks");
     assert!(flush(&heap, class, first) == Direction::BothWays);
-    assert!(flush(&heap, class, run.into_magazine()) == Direction::BothWays);
+    assert!(flush(&heap, class, second) == Direction::BothWays);
     let mut top = refill(&heap, class, 10).expect("the depot's top");
-    assert_eq!(top.pop_run(|_, _| false).map(|run| run.first()), Some(head));
+    assert_eq!(top.pop(), Some(head));
     give_back(&heap, class, top);
     let mut alone = Magazine::EMPTY;
     // SAFETY: the block was taken from the magazine above.
@@ -151,7 +150,7 @@ fn a_refill_gathers_free_blocks_of_several_pools_and_no_more_than_asked_for() {
     for mut magazine in fill(&heap, class, 5, 8) {
         let mut back = Magazine::EMPTY;
         for number in 0..8 {
-            let block = magazine.pop_run(|_, _| false).expect("eight blocks").first();
+            let block = magazine.pop().expect("eight blocks");
             let owner = if number < 3 {
                 &mut back
             } else {

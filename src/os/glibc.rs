@@ -15,7 +15,7 @@ const MMAP_THRESHOLD_BYTES: i32 = (4 << 20) * size_of::<usize>() as i32;
 
 /// The block whose free raises the first threshold to its size and the second to twice that, as long as
 /// nobody has set them.
-const EARLY_BYTES: usize = 2 << 20;
+const EARLY_BYTES: usize = if usize::BITS == 64 { 2 << 20 } else { 256 << 10 };
 
 /// What a user sets to have these thresholds as they like, and is then left alone.
 const USERS_VARIABLES: [&[u8]; 4] =
@@ -37,7 +37,7 @@ unsafe fn free(block: *mut u8) {
 }
 
 /// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a
-/// block of 2 MiB leaves them, and not from 128 KiB; where the user has set them, it does nothing. It
+/// block of so many bytes leaves them, and not from 128 KiB; where the user has set them, it does nothing. It
 /// goes on adapting, as it would not once it is told a threshold.
 pub(crate) fn tune_early() {
     // Not left out, as the compiler might with a block that nobody uses.

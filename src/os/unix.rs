@@ -440,6 +440,17 @@ pub(crate) fn write_error_bytes(bytes: &[u8]) {
 }
 
 pub(super) fn abort() -> ! {
+    // Where the program handles the signal, and its handler comes to an end here, too, it is blocked: the
+    // handler would be called again and again.
+    // SAFETY: zeroed memory is a set of signals.
+    let mut blocked: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: no signals to block, and a set to write to.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), &raw mut blocked) };
+    // SAFETY: a valid set.
+    if unsafe { libc::sigismember(&raw const blocked, libc::SIGABRT) } == 1 {
+        // SAFETY: the default action is one.
+        unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+    }
     // SAFETY: `abort` has no conditions.
     unsafe { libc::abort() }
 }

@@ -150,7 +150,8 @@ fn a_run_ends_where_the_pool_does() {
         let mut magazine = joined.expect("three chains").into_magazine();
         assert!(magazine.is_valid());
         let mut runs = Vec::new();
-        while let Some(run) = pop_run(&mut magazine) {
+        // SAFETY: blocks of pools.
+        while let Some(run) = unsafe { pop_run(&mut magazine) } {
             // SAFETY: the blocks lie in a mapped arena.
             runs.push((unsafe { Pool::of(run.first()) }.index(), run.len()));
         }

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use super::memory::start_wanted_watch;
 use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
+use super::uses::replace_inside;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
 use crate::config::{Config, SystemTuning, VARIABLE_PREFIX};
@@ -90,7 +91,9 @@ pub(super) fn cores() -> usize {
 
 pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
     if EXIT.is_due(value) {
+        let was_inside = replace_inside(true);
         with_caches(Caches::flush_for_good);
+        replace_inside(was_inside);
         caches_are_flushed();
         start_wanted_watch();
     }

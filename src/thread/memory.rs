@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
 use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
-use crate::config::{Config, Pressure};
+use crate::config::{Config, Pressure, SystemTuning};
 use crate::os;
 
 /// Times that the watching thread finds idle memory which the system does not take, before it gives up.
@@ -113,7 +113,27 @@ pub(super) fn follow_news(chosen: &Config) {
     if !with_caches(|caches| caches.is_in_hook.get()) && news.take_pressure() {
         call_hook(chosen, |mapped_bytes| Pressure::Rising { mapped_bytes }, || ());
     }
+    if news.take_look() {
+        look_at_system_allocator_slow(chosen);
+    }
     start_wanted_watch();
+}
+
+/// Has the system allocator give back what it holds, if for some time that was of no use.
+#[cold]
+#[inline(never)]
+fn look_at_system_allocator_slow(chosen: &Config) {
+    if LARGE_HEAP.has_surplus() && config(chosen).system_tuning() == SystemTuning::Early {
+        trim_system_allocator();
+    }
+}
+
+/// Counts bytes that the system allocator has given in blocks which are not kept, or got back where negative,
+/// and lets time pass, as an exchange with the heap does.
+pub(crate) fn count_passed(bytes: isize, chosen: &Config) {
+    LARGE_HEAP.report_passed(bytes);
+    HEAP.tick();
+    follow_news(chosen);
 }
 
 /// Starts the thread that watches over what is idle, if one is wanted.

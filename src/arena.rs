@@ -379,4 +379,6 @@ impl<P: PageSource> Arenas<P> {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -298,4 +298,6 @@ impl ThreadCache {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

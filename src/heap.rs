@@ -471,4 +471,6 @@ impl<P: PageSource> Heap<P> {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

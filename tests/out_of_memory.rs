@@ -369,3 +369,39 @@ fn without_mappings_to_spare_blocks_are_freed_and_used_again() {
     });
     print!("{said}");
 }
+
+/// With no mapping to spare from the start, a process makes do with what it can still map, which may
+/// be added to mappings that it has; that serves again and again.
+#[test]
+fn blocks_that_are_had_without_mappings_to_spare_can_be_had_again() {
+    const BLOCKS_MAX: usize = (16 << 20) / 64;
+    const ROUNDS: usize = 4;
+
+    let most = fs::read_to_string("/proc/sys/vm/max_map_count").expect("/proc is mounted");
+    let most: usize = most.trim().parse().expect("a number");
+    if most > 300_000 {
+        println!("skipped: {most} mappings are too many to use up");
+        return;
+    }
+    let test = "blocks_that_are_had_without_mappings_to_spare_can_be_had_again";
+    let said = child::passes(test, || {
+        let most = fs::read_to_string("/proc/sys/vm/max_map_count").expect("/proc is mounted");
+        let mappings = AllMappings::use_up(most.trim().parse().expect("a number"));
+        let had = [(); ROUNDS].map(|()| {
+            let mut chain = Chain::new(64);
+            let blocks = (0..BLOCKS_MAX).take_while(|_| chain.push()).count();
+            drop(chain);
+            GLOBAL.trim();
+            blocks
+        });
+        mappings.give_back();
+        println!("{had:?} blocks of at most {BLOCKS_MAX}");
+        for again in had {
+            assert_percent("blocks had again", again, had[0], 95);
+        }
+        assert!(had[0] > 0);
+        let mut chain = Chain::new(64);
+        (0..4 * BLOCKS_MAX).for_each(|_| assert!(chain.push()));
+    });
+    print!("{said}");
+}

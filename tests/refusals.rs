@@ -18,6 +18,7 @@ mod chain;
 mod child;
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::array;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::mem;
@@ -253,32 +254,30 @@ const ROUNDS: usize = 4;
 /// What each thread holds at once: with the first, more than an arena.
 const WORK: [(usize, usize); 4] = [(512, 600), (48, 200), (8, 600), (600, 50)];
 
-/// What all threads have in common. Whoever waits allocates nothing.
-struct Common {
-    all_there: Barrier,
-    handed_over: [Mutex<Option<Chain>>; THREADS],
-    nulls: AtomicUsize,
-}
+/// All threads wait for each other; whoever waits allocates nothing.
+static ALL_THERE: Barrier = Barrier::new(THREADS);
+static HANDED_OVER: [Mutex<Option<Chain>>; THREADS] = [const { Mutex::new(None) }; THREADS];
+static NULLS: AtomicUsize = AtomicUsize::new(0);
 
-/// Allocates what it can, frees some of it, hands some to the next thread, and frees what it was handed.
-fn work(number: usize, common: &Common) {
-    common.all_there.wait();
+/// Allocates what it can, frees some of it, hands some to the next thread, and frees what it was handed. Ends
+/// with its caches full.
+fn work(number: usize) {
+    ALL_THERE.wait();
     let mut chains = WORK.map(|(size, _)| Chain::new(size));
     for (chain, (_, blocks)) in chains.iter_mut().zip(WORK) {
         let nulls = (0..blocks).filter(|_| !chain.push()).count();
-        common.nulls.fetch_add(nulls, Ordering::Relaxed);
+        NULLS.fetch_add(nulls, Ordering::Relaxed);
     }
     let [mut most, rest @ ..] = chains;
     for _ in 0..WORK[0].1 / 2 {
         most.free_first();
     }
-    *common.handed_over[(number + 1) % THREADS].lock().expect("no panic") = Some(most);
-    common.all_there.wait();
+    *HANDED_OVER[(number + 1) % THREADS].lock().expect("no panic") = Some(most);
+    ALL_THERE.wait();
     ALLOCATOR.trim();
-    let foreign = common.handed_over[number].lock().expect("no panic").take();
+    let foreign = HANDED_OVER[number].lock().expect("no panic").take();
     // Checks the stamps of the blocks, too.
     drop((foreign, rest));
-    ALLOCATOR.trim();
 }
 
 /// Forks, in the only thread, and has the child allocate.
@@ -299,33 +298,33 @@ fn fork_and_wait() {
 }
 
 fn live() {
-    let common = Common {
-        all_there: Barrier::new(THREADS),
-        handed_over: [const { Mutex::new(None) }; THREADS],
-        nulls: AtomicUsize::new(0),
-    };
     for _ in 0..ROUNDS {
-        thread::scope(|scope| {
-            for number in 0..THREADS {
-                let common = &common;
-                scope.spawn(move || work(number, common));
-            }
-        });
+        let threads: [_; THREADS] = array::from_fn(|number| thread::spawn(move || work(number)));
+        // A join, other than the end of a scope, waits for all of the thread's end.
+        for thread in threads {
+            thread.join().expect("the thread does not panic");
+        }
+        ALLOCATOR.trim();
     }
     IS_WILLING.store(true, Ordering::Relaxed);
     fork_and_wait();
     ALLOCATOR.trim();
-    let (used, arenas) = (ALLOCATOR.stats().used_bytes(), ALLOCATOR.stats().arenas.mapped);
+    let stats = ALLOCATOR.stats();
+    let (used, arenas) = (stats.used_bytes(), stats.arenas);
     let (calls, refused) = (CALLS.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed));
-    let nulls = common.nulls.load(Ordering::Relaxed);
-    println!("{refused} of {calls} calls refused, {nulls} nulls");
+    let nulls = NULLS.load(Ordering::Relaxed);
+    println!("{refused} of {calls} calls refused, {nulls} nulls, {used} bytes in use");
     assert!(refused > 0, "none of {calls} calls was refused");
+    // What was refused once is asked for again.
+    assert!(number(FIRST) < number(LAST) || calls > refused, "asked for {calls} times");
     // To map an aligned arena is to release what lies beside it.
     let lacks_memory = matches!(variable(REFUSING), Some(b"mmap" | b"munmap"));
     let may_have_nulls = lacks_memory && number(FIRST) < number(LAST);
     assert!(nulls == 0 || may_have_nulls, "{nulls} nulls");
-    assert!(used < 64 << 10, "{used} bytes are lost");
-    assert!(arenas <= 2, "{arenas} arenas stay");
+    // What the test harness has, in blocks and in another thread's cache. A thread's are more.
+    assert!(used < 48 << 10, "{used} bytes are lost");
+    assert!(arenas.mapped <= 2, "{arenas:?}");
+    assert_eq!(arenas.mapped_ever - arenas.released, arenas.mapped, "an arena is lost");
     let mut chain = Chain::new(64);
     assert!((0..50_000).all(|_| chain.push()));
 }

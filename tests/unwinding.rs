@@ -37,6 +37,8 @@ impl Drop for Counts {
 fn hold_and_unwind(number: usize, frames: usize) {
     let counts = Counts(Box::new(frames));
     let bytes = vec![7_u8; 1 + number * 37 % 700];
+    let mut numbers = Vec::new();
+    (0..number % 90).for_each(|more| numbers.push(more));
     let texts: Vec<String> = (0..number % 9).map(|text| text.to_string()).collect();
     let map: BTreeMap<usize, Box<[u64; 3]>> =
         (0..8).map(|key| (key, Box::new([key as u64; 3]))).collect();
@@ -44,7 +46,7 @@ fn hold_and_unwind(number: usize, frames: usize) {
         panic_any(vec![number; 1 + number % 60]);
     }
     hold_and_unwind(number, frames - 1);
-    unreachable!("{} {} {} {}", counts.0, bytes.len(), texts.len(), map.len());
+    unreachable!("{} {bytes:?} {numbers:?} {texts:?} {map:?}", counts.0);
 }
 
 /// Catches the panic, holding blocks of its own, and has it go on once more in each other round.

@@ -10,25 +10,13 @@ impl<P: PageSource> Heap<P> {
         let mut stats = Stats::new();
         self.survey(SHARD_COUNT, &mut stats);
         stats.settle();
-        let mut classes = self.shards.iter().flatten();
+        let mut classes =
+            Shard::all().flat_map(|shard| SizeClass::all().map(move |class| (shard, class)));
         stats.is_balanced()
             && self.arenas.is_valid()
-            && classes.all(|class| class.lock().is_valid())
-    }
-}
-
-impl ClassHeap {
-    /// Whether the depot and each used pool are in order. Unlinks the pools, and links them as they were.
-    fn is_valid(&mut self) -> bool {
-        let mut unlinked = PoolList::EMPTY;
-        let mut is_valid = self.depot.is_valid();
-        while let Some(pool) = self.used.pop() {
-            is_valid &= pool.is_valid() && !pool.is_full() && !pool.is_empty();
-            unlinked.push(pool);
-        }
-        while let Some(pool) = unlinked.pop() {
-            self.used.push(pool);
-        }
-        is_valid
+            && classes.all(|(shard, class)| {
+                let heap = self.class(shard, class).lock();
+                heap.depot.is_valid() && heap.is_valid(shard, class, usize::MAX)
+            })
     }
 }

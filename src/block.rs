@@ -5,7 +5,7 @@
 
 use core::ptr::NonNull;
 
-use crate::os::{abort_corrupt, debug_check};
+use crate::os::{abort_corrupt, debug_check, poison, unpoison};
 
 /// The first word of a free block.
 #[repr(transparent)]
@@ -28,8 +28,11 @@ pub(crate) type Link = Option<NonNull<Block>>;
 /// - `block` is the head of a chain that the caller owns.
 #[inline(always)]
 pub(crate) unsafe fn next_of(block: NonNull<Block>) -> Link {
+    unpoison(block.cast(), size_of::<Block>());
     // SAFETY: a block of a chain is free, so its first word is a link; the caller owns the chain.
-    unsafe { (*block.as_ptr()).next }
+    let next = unsafe { (*block.as_ptr()).next };
+    poison(block.cast(), size_of::<Block>());
+    next
 }
 
 /// The block after `block` if it lies `stride` bytes further; its address is computed, not loaded.
@@ -54,8 +57,10 @@ unsafe fn follower_at(block: NonNull<Block>, stride: usize) -> Link {
 /// - `block` is free and belongs to the caller, and so does the chain that starts with `next`.
 #[inline(always)]
 pub(crate) unsafe fn link(block: NonNull<Block>, next: Link) {
+    unpoison(block.cast(), size_of::<Block>());
     // SAFETY: the caller owns the block, whose size is at least that of a link.
     unsafe { block.write(Block { next }) }
+    poison(block.cast(), size_of::<Block>());
 }
 
 /// A chain of free blocks of one class, of known length, that moves as a whole (Bonwick and Adams,

@@ -84,7 +84,9 @@ impl ThreadCache {
     /// Takes a block from the loaded magazine.
     #[inline(always)]
     pub(crate) fn pop(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        self.bin(class).pop()
+        let block = self.bin(class).pop()?;
+        os::unpoison(block, class.bytes());
+        Some(block)
     }
 
     /// Puts a block on the loaded magazine; on `false` that is full, and [`ThreadCache::push_full`]
@@ -95,6 +97,7 @@ impl ThreadCache {
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: SizeClass) -> bool {
+        os::poison(block, class.bytes());
         // SAFETY: the caller owes the same.
         unsafe { self.bin(class).push(block) }
     }
@@ -143,7 +146,8 @@ impl ThreadCache {
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let zeroed = if fresh.is_zeroed() { fresh.carve(class) } else { None };
         reserve.fresh.set(fresh);
-        if zeroed.is_some() {
+        if let Some(block) = zeroed {
+            os::unpoison(block, class.bytes());
             return zeroed;
         }
         let block = self.pop_reserve(class)?;

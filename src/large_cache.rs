@@ -25,7 +25,7 @@ use crate::config::{
 };
 use crate::large::LargeHeap;
 use crate::large_class::LargeClass;
-use crate::os::debug_check;
+use crate::os::{self, debug_check};
 
 /// A class is first granted one block for each so many of a full-grown magazine.
 const BLOCKS_PER_FIRST: i32 = 8;
@@ -75,7 +75,9 @@ impl LargeCache {
     /// Takes a block from the loaded magazine.
     #[inline(always)]
     pub(crate) fn pop(&self, class: LargeClass) -> Option<NonNull<u8>> {
-        self.bin(class).pop()
+        let block = self.bin(class).pop()?;
+        os::unpoison(block, class.bytes());
+        Some(block)
     }
 
     /// Puts a block on the loaded magazine; on `false` there is no room, and
@@ -86,6 +88,7 @@ impl LargeCache {
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: LargeClass) -> bool {
+        os::poison(block, class.bytes());
         // SAFETY: the caller owes the same.
         unsafe { self.bin(class).push(block) }
     }

@@ -67,6 +67,14 @@ mod offset;
 #[path = "os/register_offset.rs"]
 mod offset;
 
+// Chosen with `--cfg` by whoever has the compiler put the address sanitizer's checks in.
+#[cfg(obmalloc_address_sanitizer)]
+#[path = "os/address_sanitizer.rs"]
+mod sanitizer;
+#[cfg(not(obmalloc_address_sanitizer))]
+#[path = "os/unwatched.rs"]
+mod sanitizer;
+
 #[cfg(feature = "preload")]
 pub(crate) mod upstream;
 
@@ -85,6 +93,7 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 pub(crate) mod testing;
 
 pub(crate) use offset::in_register;
+pub(crate) use sanitizer::{expect_in_use, poison, unpoison};
 #[cfg(not(feature = "preload"))]
 pub(crate) use system::spawn;
 pub(crate) use system::{

@@ -127,6 +127,7 @@ pub(crate) fn alloc_zeroed(class: SizeClass, bytes: usize, chosen: &Config) -> *
 ///   gives it up.
 #[inline(always)]
 pub(crate) unsafe fn dealloc(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
+    os::expect_in_use(block);
     // SAFETY: the caller owes the block.
     if !with_cache(|cache| unsafe { cache.push(block, class) }) {
         // SAFETY: the caller owes the block, which was not taken.
@@ -236,6 +237,7 @@ pub(crate) fn alloc_large_zeroed(class: LargeClass, bytes: usize, chosen: &Confi
 ///   it up.
 #[inline]
 pub(crate) unsafe fn dealloc_large(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
+    os::expect_in_use(block);
     // SAFETY: the caller owes the block.
     if !with_caches(|caches| unsafe { caches.large.push(block, class) }) {
         // SAFETY: the caller owes the block, which was not taken.

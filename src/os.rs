@@ -3,9 +3,10 @@
 //! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
 //! [`ThreadExit`], [`at_fork`], [`at_exit`], [`spawn`], [`sleep`], [`cores`], [`yield_now`],
 //! [`for_each_variable`], [`write_error`], [`write_error_bytes`] and [`abort`]. `unix` serves Linux
-//! (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `other` has no arenas, so that every
-//! request passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned`
-//! where nothing is.
+//! (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `miri` the interpreter of that name, which
+//! runs a program and says where its behaviour is undefined; `other` has no arenas, so that every request
+//! passes to the system allocator. What is known of that allocator is in `glibc`, or in `untuned` where
+//! nothing is.
 
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
@@ -25,20 +26,27 @@ use core::ptr::NonNull;
     not(target_env = "ohos"),
     not(all(target_arch = "x86_64", target_pointer_width = "32")),
     not(obmalloc_no_arenas),
+    not(miri),
 ))]
 #[path = "os/unix.rs"]
 mod system;
-#[cfg(not(all(
-    any(
-        target_os = "linux",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "dragonfly",
-        target_vendor = "apple",
+#[cfg(miri)]
+#[path = "os/miri.rs"]
+mod system;
+#[cfg(not(any(
+    miri,
+    all(
+        any(
+            target_os = "linux",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "dragonfly",
+            target_vendor = "apple",
+        ),
+        not(target_env = "ohos"),
+        not(all(target_arch = "x86_64", target_pointer_width = "32")),
+        not(obmalloc_no_arenas),
     ),
-    not(target_env = "ohos"),
-    not(all(target_arch = "x86_64", target_pointer_width = "32")),
-    not(obmalloc_no_arenas),
 )))]
 #[path = "os/other.rs"]
 mod system;
@@ -57,6 +65,7 @@ mod system_allocator;
     target_env = "gnu",
     not(target_feature = "crt-static"),
     not(obmalloc_no_arenas),
+    not(miri),
 ))]
 mod pin;
 

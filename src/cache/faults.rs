@@ -28,8 +28,9 @@ const STEP: usize = if cfg!(debug_assertions) { 20 } else { 1 };
 /// What each thread holds in a round, in bytes of a block and blocks: of the first, as many as fill an arena.
 const WORK: [(usize, usize); 3] = [(512, 63 * 8), (48, 100), (8, 100)];
 
-/// The heap may have no more. It needs six at most, so that whatever is reserved and forgotten shows.
-const ARENAS_MAX: usize = 8;
+/// The heap may have no more, so that what is reserved for an arena and forgotten shows. It needs about half:
+/// pools that are about to be purged are nobody's for the moment.
+const ARENAS_MAX: usize = 16;
 
 /// After so many nulls a thread asks for no more of a class.
 const NULLS_MAX: usize = 3;

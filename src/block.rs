@@ -45,9 +45,14 @@ pub(crate) unsafe fn next_of(block: NonNull<Block>) -> Link {
 unsafe fn follower_at(block: NonNull<Block>, stride: usize) -> Link {
     let expected = block.as_ptr().wrapping_byte_add(stride);
     // SAFETY: the caller owes the chain.
-    let next = unsafe { next_of(block) }?;
+    let next = unsafe { next_of(block) }.map_or(0, address_of);
     // By address, lest the compiler put the one pointer for the other.
-    if expected.addr() == address_of(next) { NonNull::new(expected) } else { None }
+    if expected.addr() != next {
+        return None;
+    }
+    debug_check!(next != 0, "blocks too far apart", address_of(block));
+    // SAFETY: the address of a block: no two blocks are so far apart that the next would be at null.
+    Some(unsafe { NonNull::new_unchecked(expected) })
 }
 
 /// Makes `next` follow `block`.

@@ -1,6 +1,8 @@
 //! Linux, macOS and the BSDs: `mmap`, a pthread key, `pthread_atfork`.
 
-use core::ffi::{CStr, c_char, c_void};
+#[cfg(not(feature = "preload"))]
+use core::ffi::c_void;
+use core::ffi::{CStr, c_char};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;

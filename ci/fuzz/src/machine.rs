@@ -104,7 +104,7 @@ impl Machine {
 
     /// Frees what still lives. No other thread has ended after this one began to, so that the heap has
     /// nothing any more, and says so.
-    pub fn end(mut self: Box<Self>) {
+    pub fn end(mut self) {
         self.model.check_against(&ALLOCATOR.stats());
         let blocks = self.model.take_strided(1);
         self.free(blocks);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All checks: format, lints, tests in debug and release, documentation, machine code, C programs under
-# the library to preload, and a short run of the comparison with other allocators.
+# All checks: format, lints, tests in debug and release, documentation, machine code, models, sanitizers,
+# made-up programs, other people's tests, C programs under the library to preload, and a short run of the
+# comparison with other allocators.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_PROGRESS_WHEN=never
@@ -24,5 +25,12 @@ step bash ci/assembly.sh
 step bash ci/instructions.sh
 step bash ci/no_panic.sh
 step bash ci/loom.sh
+step bash ci/miri.sh
+step bash ci/address_sanitizer.sh
+step bash ci/thread_sanitizer.sh
+step bash ci/fuzz.sh
+# Those that build in seconds, of the fourteen that the script knows.
+step bash ci/others_tests.sh hashbrown@0.17.2 indexmap@2.14.2 smallvec@1.16.5 slab@0.4.12 bytes@1.11.0 \
+    crossbeam-deque@0.8.8
 step bash ci/preload.sh
 step cargo bench --bench compare -- --quick

@@ -275,6 +275,7 @@ fn what_the_last_thread_of_a_shard_leaves_in_its_depots_serves_those_that_come_s
     for magazine in fill(&heap, class, 4, 8) {
         flush(&heap, class, magazine);
     }
+    assert_eq!(heap.class(gone, class).lock().depot.blocks(), 4 * 8);
     heap.leave(gone);
     let depot_len = |shard| heap.class(shard, class).lock().depot.len();
     let Some(Supply::Magazine(found)) = heap.refill(alive, class, 8) else { panic!("a depot") };

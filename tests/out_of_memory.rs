@@ -123,8 +123,10 @@ fn what_one_class_has_freed_serves_another() {
 fn what_is_cached_of_all_classes_serves_one() {
     const LITTLE: usize = ALLOWANCE / 8;
     const OF_EACH_CLASS: usize = LITTLE / 128;
+    // A debug build notes which blocks are in use, in tables of which so few bytes may lie under two.
+    const TABLES: usize = if cfg!(debug_assertions) { 3 * (256 << 10) } else { 0 };
     let said = child::passes("what_is_cached_of_all_classes_serves_one", || {
-        limit::allow(LITTLE);
+        limit::allow(LITTLE + TABLES);
         let mut all_had = true;
         for size in (8..=512).step_by(8) {
             let mut chain = Chain::new(size);

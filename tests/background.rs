@@ -6,6 +6,8 @@
 mod chain;
 #[path = "common/child.rs"]
 mod child;
+#[path = "common/noted.rs"]
+mod noted;
 #[path = "common/rss.rs"]
 mod rss;
 
@@ -15,13 +17,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chain::Chain;
+use noted::noted_bytes;
 use obmalloc::Obmalloc;
 
 const AFTER: Duration = Duration::from_millis(20);
 const SPIKE: usize = 48 << 20;
 
-/// What may stay of it. A debug build notes of each eight bytes of arenas whether they are in use.
-const LEFT: usize = SPIKE / 50 + if cfg!(debug_assertions) { SPIKE / 64 } else { 0 };
+/// What may stay of it.
+const LEFT: usize = SPIKE / 50 + noted_bytes(SPIKE);
 
 #[global_allocator]
 static GLOBAL: Obmalloc = Obmalloc::new().with_background_purge(AFTER);

@@ -61,10 +61,14 @@ impl Block {
 
 /// Runs `body` in a process of its own, which has to end with a report of the sanitizer's.
 fn is_reported(test: &str, what: &str, body: fn()) {
+    ends_with(test, &format!("AddressSanitizer: {what}"), body);
+}
+
+/// Runs `body` in a process of its own, which has to end with this report.
+fn ends_with(test: &str, report: &str, body: fn()) {
     let ended = child::run(test, body);
     assert!(!ended.status.success(), "{test}: nothing was reported");
-    let report = format!("AddressSanitizer: {what}");
-    assert!(ended.stderr.contains(&report), "{test}: {}\n{}", ended.status, ended.stderr);
+    assert!(ended.stderr.contains(report), "{test}: {}\n{}", ended.status, ended.stderr);
 }
 
 #[test]
@@ -128,7 +132,13 @@ fn a_box_is_read_after_its_drop() {
 
 #[test]
 fn a_block_is_freed_twice() {
-    is_reported("a_block_is_freed_twice", "use-after-poison", || {
+    // Debug builds of the allocator notice it before the sanitizer does.
+    let report = if cfg!(debug_assertions) {
+        "which is not in use"
+    } else {
+        "AddressSanitizer: use-after-poison"
+    };
+    ends_with("a_block_is_freed_twice", report, || {
         Block::freed(SMALL).free();
     });
 }

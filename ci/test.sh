@@ -29,8 +29,6 @@ step bash ci/miri.sh
 step bash ci/address_sanitizer.sh
 step bash ci/thread_sanitizer.sh
 step bash ci/fuzz.sh
-# Those that build in seconds, of the fourteen that the script knows.
-step bash ci/others_tests.sh hashbrown@0.17.2 indexmap@2.14.2 smallvec@1.16.5 slab@0.4.12 bytes@1.11.0 \
-    crossbeam-deque@0.8.8
+step bash ci/others_tests.sh --quick
 step bash ci/preload.sh
 step cargo bench --bench compare -- --quick

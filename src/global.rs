@@ -168,10 +168,10 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
     }
 
-    /// A block that the other allocator has given, or null if it has not.
-    fn allocated(&self, layout: Layout, block: Option<NonNull<u8>>) -> *mut u8 {
+    /// A block for which the other allocator has given so many bytes more, or null if it has not.
+    fn passed(&self, bytes: isize, block: Option<NonNull<u8>>) -> *mut u8 {
         if block.is_some() {
-            self.count_passed(layout.size() as isize);
+            self.count_passed(bytes);
         }
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
@@ -191,7 +191,8 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
-        self.allocated(layout, Self::pass(|| thread::or_after_trim(layout.size(), alloc)))
+        let request = || thread::or_after_trim(layout.size(), alloc);
+        self.passed(layout.size() as isize, Self::pass(request))
     }
 
     /// A large block that reads as zero, or null.
@@ -206,7 +207,8 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         }
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc_zeroed(layout) });
-        self.allocated(layout, Self::pass(|| thread::or_after_trim(layout.size(), alloc)))
+        let request = || thread::or_after_trim(layout.size(), alloc);
+        self.passed(layout.size() as isize, Self::pass(request))
     }
 
     /// Frees a large block.
@@ -254,12 +256,10 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             (None, None) => {
                 // SAFETY: the caller owes that the block is the other allocator's, with this layout.
                 let resize = || unsafe { self.large.realloc(block, layout, new_layout.size()) };
-                let or_null = || NonNull::new(resize());
-                let resized = Self::pass(|| thread::or_after_trim(new_layout.size(), or_null));
-                if resized.is_some() {
-                    self.count_passed(-(layout.size() as isize));
-                }
-                self.allocated(new_layout, resized)
+                let request =
+                    || thread::or_after_trim(new_layout.size(), || NonNull::new(resize()));
+                let more = new_layout.size() as isize - layout.size() as isize;
+                self.passed(more, Self::pass(request))
             }
             // SAFETY: the caller owes the conditions of this very function.
             _ => unsafe { self.move_block(block, layout, new_layout) },

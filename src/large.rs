@@ -29,7 +29,7 @@ use crate::depot::{Depot, Stock};
 use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
-use demand::Demand;
+use demand::{Demand, not_below_zero};
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
 pub(crate) struct LargeHeap<S> {
@@ -122,8 +122,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         self.demand.changes(bytes);
     }
 
-    /// Whether the system allocator should give back what it holds for nothing. Called by one thread at a
-    /// time, every so often.
+    /// Whether the system allocator should give back what it holds for nothing. To be called with each look.
     pub(crate) fn has_surplus(&self) -> bool {
         self.demand.has_surplus()
     }
@@ -233,9 +232,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Bytes of blocks that the system allocator has given and not got back, as far as threads have told.
     pub(crate) fn taken_bytes(&self) -> usize {
-        let taken = self.taken_bytes.load(Ordering::Relaxed);
-        // What wrapped is a small number below zero.
-        if taken > isize::MAX as usize { 0 } else { taken }
+        not_below_zero(self.taken_bytes.load(Ordering::Relaxed))
     }
 
     /// Closes all locks, so that a `fork` finds no depot half changed.

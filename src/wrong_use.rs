@@ -91,7 +91,7 @@ pub(crate) unsafe fn noted(block: *mut u8, class: SizeClass, chosen: &Config) ->
         )),
         None => {
             // SAFETY: the caller owes the block.
-            unsafe { thread::dealloc(given, class, chosen) };
+            alone(|| unsafe { thread::dealloc(given, class, chosen) });
             ptr::null_mut()
         }
     }

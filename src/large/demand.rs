@@ -2,7 +2,7 @@
 //! should go back to the kernel, which the C library leaves undone below any block that is still in use.
 //!
 //! All orders are relaxed: the numbers say when to ask for a trim, and guard nothing. Any thread may tell of
-//! what it has taken or given; looks come one after the other.
+//! what it has taken or given.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -37,15 +37,16 @@ impl Demand {
     pub(super) fn changes(&self, bytes: isize) {
         let now =
             self.bytes.fetch_add(bytes as usize, Ordering::Relaxed).wrapping_add(bytes as usize);
-        if bytes > 0 && within(now) > self.most_since_look.load(Ordering::Relaxed) {
-            self.most_since_look.fetch_max(within(now), Ordering::Relaxed);
+        let now = not_below_zero(now);
+        if bytes > 0 && now > self.most_since_look.load(Ordering::Relaxed) {
+            self.most_since_look.fetch_max(now, Ordering::Relaxed);
         }
     }
 
-    /// Whether for some time so much less has been in use than before that the rest should go back. Called
-    /// by one thread at a time, every so often.
+    /// Whether for some time so much less has been in use than before that the rest should go back. To be
+    /// called with each look; two threads at once would count theirs as one.
     pub(super) fn has_surplus(&self) -> bool {
-        let now = within(self.bytes.load(Ordering::Relaxed));
+        let now = not_below_zero(self.bytes.load(Ordering::Relaxed));
         let recent = self.most_since_look.swap(now, Ordering::Relaxed).max(now);
         let most = self.most.load(Ordering::Relaxed).max(recent);
         let is_surplus = most - recent >= SURPLUS_BYTES_MIN.max(most / SURPLUS_PER_DEMAND);
@@ -57,8 +58,8 @@ impl Demand {
     }
 }
 
-/// A sum that wrapped is a small number below zero.
-fn within(sum: usize) -> usize {
+/// A sum of what threads have told, of which one that wrapped is a small number below zero.
+pub(super) fn not_below_zero(sum: usize) -> usize {
     if sum > isize::MAX as usize { 0 } else { sum }
 }
 

@@ -37,12 +37,12 @@ unsafe fn free(block: *mut u8) {
 }
 
 /// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a
-/// block of so many bytes leaves them, and not from 128 KiB; where the user has set them, it does nothing. It
+/// block of `EARLY_BYTES` leaves them, and not from 128 KiB; where the user has set them, it does nothing. It
 /// goes on adapting, as it would not once it is told a threshold.
 pub(crate) fn tune_early() {
     // Not left out, as the compiler might with a block that nobody uses.
     let block = core::hint::black_box(malloc(EARLY_BYTES));
-    // SAFETY: just allocated.
+    // SAFETY: just allocated, or null.
     unsafe { free(block) };
 }
 

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 /// Nothing: no threshold is known.
 pub(crate) fn tune_early() {}
 
+/// Nothing, as above.
 pub(crate) fn tune_fully() {}
 
 /// Nothing: no way to is known.

@@ -9,17 +9,22 @@
 mod chain;
 #[path = "common/child.rs"]
 mod child;
+#[expect(dead_code, reason = "the limit is there from the start")]
+#[path = "common/limit.rs"]
+mod limit;
+#[path = "common/percent.rs"]
+mod percent;
 #[path = "common/random.rs"]
 mod random;
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 use std::{env, mem};
 
 use chain::Chain;
 use obmalloc::Obmalloc;
+use percent::assert_percent;
 use random::Random;
 
 #[global_allocator]
@@ -31,42 +36,16 @@ const LIMIT: u64 = 256 << 20;
 /// Set in the environment of a process that has the limit.
 const IS_LIMITED: &str = "TEST_IS_LIMITED";
 
-/// Sets the limit, and leaves the greatest that may be set as it is.
-fn set_limit(bytes: u64) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the limit is valid for writes.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) }, 0);
-    limit.rlim_cur = bytes.min(limit.rlim_max);
-    // SAFETY: the limit is valid for reads.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-}
-
-fn lift_limit() {
-    set_limit(libc::RLIM_INFINITY);
-}
-
 /// Has this process start anew under the limit, unless it has. Returns the bytes that are left to it.
 fn under_limit() -> usize {
     if env::var_os(IS_LIMITED).is_none() {
         let this_program = env::current_exe().expect("the path of this program");
         let mut again = Command::new(this_program);
         again.args(env::args_os().skip(1)).env(IS_LIMITED, "1");
-        set_limit(LIMIT);
+        limit::set(|_| LIMIT);
         panic!("this program cannot be started: {}", again.exec());
     }
-    let statm = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages: u64 =
-        statm.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
-    // SAFETY: `sysconf` has no conditions.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
-    (LIMIT - pages * page_bytes) as usize
-}
-
-/// Says how much was had of something, and asserts that it was at least so many percent.
-#[track_caller]
-fn assert_percent(what: &str, had: usize, of: usize, least: usize) {
-    println!("{what}: {:.1} % of {of}", had as f64 * 100.0 / of as f64);
-    assert!(had >= of / 100 * least, "{what}: {had} of {of}");
+    (LIMIT - limit::mapped_bytes()) as usize
 }
 
 /// What a process with blocks of one size has seen.
@@ -102,7 +81,7 @@ fn fill_and_free_half(size: usize) -> Seen {
 fn live_with(size: usize) {
     let left = under_limit();
     let seen = fill_and_free_half(size);
-    lift_limit();
+    limit::lift();
     println!("{} MiB of {} are left at the start", left >> 20, LIMIT >> 20);
     assert_percent(&format!("blocks of {size} bytes"), seen.had * size, left, 90);
     assert_percent("freed at random, and had again", seen.had_again, seen.freed, 95);
@@ -160,7 +139,7 @@ fn with_nothing_left_each_request_is_null() {
             requests += 2;
             served += usize::from(!block.is_null()) + usize::from(!zeroed.is_null());
         }
-        lift_limit();
+        limit::lift();
         println!("{served} of {requests} requests were served");
         assert_eq!(served, 0);
         // Checks the stamps of the blocks, too.

@@ -2,8 +2,7 @@
 //! threads that end, trimmed, asked after. So little of each that an interpreter gets through it in
 //! time: `ci/miri.sh` runs it so. It looks at nothing but the allocator, which is a plain value.
 
-use std::alloc::{GlobalAlloc, Layout};
-use std::slice;
+use std::alloc::Layout;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -11,6 +10,8 @@ use std::thread;
 mod blocks;
 #[path = "common/random.rs"]
 mod random;
+#[path = "common/zeroed_blocks.rs"]
+mod zeroed_blocks;
 
 use blocks::Block;
 use obmalloc::Obmalloc;
@@ -30,15 +31,7 @@ fn allocate(size: usize, owner: usize) -> Block {
 }
 
 fn allocate_zeroed(size: usize, owner: usize) -> Block {
-    let layout = layout(size, 8);
-    // SAFETY: no size here is zero.
-    let start = unsafe { ALLOCATOR.alloc_zeroed(layout) };
-    assert!(!start.is_null());
-    // SAFETY: the block has as many bytes, and a zeroed block is initialised.
-    let bytes = unsafe { slice::from_raw_parts(start, size) };
-    assert!(bytes.iter().all(|byte| *byte == 0), "{size} bytes are not zero");
-    // SAFETY: the block was allocated with this layout, and nothing else refers to it.
-    unsafe { Block::from_raw(start, layout, owner) }
+    zeroed_blocks::allocate_zeroed(&ALLOCATOR, layout(size, 8), owner)
 }
 
 fn free(block: Block) {

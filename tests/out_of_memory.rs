@@ -11,6 +11,8 @@ mod chain;
 mod child;
 #[path = "common/limit.rs"]
 mod limit;
+#[path = "common/percent.rs"]
+mod percent;
 #[path = "common/rss.rs"]
 mod rss;
 
@@ -24,6 +26,7 @@ use std::thread;
 
 use chain::Chain;
 use obmalloc::Obmalloc;
+use percent::assert_percent;
 
 #[global_allocator]
 static GLOBAL: Obmalloc = Obmalloc::new();
@@ -43,13 +46,6 @@ fn fill(chain: &mut Chain) -> usize {
 /// Allocates blocks of `size` bytes until null, frees them all, and returns their bytes.
 fn fill_and_free(size: usize) -> usize {
     fill(&mut Chain::new(size)) * size
-}
-
-/// Says how much of the allowance was had, and asserts that it was at least so many percent.
-#[track_caller]
-fn assert_percent(what: &str, had: usize, of: usize, least: usize) {
-    println!("{what}: {:.1} % of {of}", had as f64 * 100.0 / of as f64);
-    assert!(had >= of / 100 * least, "{what}: {had} of {of}");
 }
 
 /// A stream of coins.

@@ -3,9 +3,8 @@
 //! to it. Here the allocator is a plain value and the test itself uses the system's, so that what
 //! a program asks for is all that the allocator sees, and a failing program shrinks to a small one.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::Layout;
 use std::collections::BTreeMap;
-use std::slice;
 use std::thread;
 
 use obmalloc::Obmalloc;
@@ -14,8 +13,11 @@ use proptest::sample::{Index, select};
 
 #[path = "common/blocks.rs"]
 mod blocks;
+#[path = "common/zeroed_blocks.rs"]
+mod zeroed_blocks;
 
 use blocks::Block;
+use zeroed_blocks::allocate_zeroed;
 
 const ALLOCATOR: Obmalloc = Obmalloc::new();
 
@@ -67,17 +69,6 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// A block that is zero until it is stamped.
-fn allocate_zeroed(layout: Layout, owner: usize) -> Block {
-    // SAFETY: no layout here has a size of zero.
-    let start = unsafe { ALLOCATOR.alloc_zeroed(layout) };
-    assert!(!start.is_null(), "no memory for {layout:?}");
-    // SAFETY: the block has as many bytes, and a zeroed block is initialised.
-    let bytes = unsafe { slice::from_raw_parts(start, layout.size()) };
-    assert!(bytes.iter().all(|byte| *byte == 0), "{layout:?} is not zero");
-    // SAFETY: the block was allocated with this layout, and nothing else refers to it.
-    unsafe { Block::from_raw(start, layout, owner) }
-}
-
 fn resize(block: Block, new_size: usize) -> Block {
     block.resize(&ALLOCATOR, new_size).expect("memory for the new size")
 }
@@ -128,7 +119,7 @@ impl Model {
                 self.allocate(count, |owner| Block::allocate(&ALLOCATOR, layout, owner));
             }
             Step::AllocZeroed { layout, count } => {
-                self.allocate(count, |owner| allocate_zeroed(layout, owner));
+                self.allocate(count, |owner| allocate_zeroed(&ALLOCATOR, layout, owner));
             }
             Step::Free { from, count } => {
                 self.take(from, count).into_iter().for_each(|block| block.free(&ALLOCATOR));

@@ -12,7 +12,8 @@ pub fn mapped_bytes() -> u64 {
     pages.expect("the first field is a number") * page_bytes as u64
 }
 
-fn set(bytes: impl FnOnce(libc::rlimit) -> u64) {
+/// Sets the limit to what `bytes` makes of the one before, and leaves the greatest that may be set.
+pub fn set(bytes: impl FnOnce(libc::rlimit) -> u64) {
     let mut limit = MaybeUninit::<libc::rlimit>::uninit();
     // SAFETY: the limit is valid for writes.
     assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, limit.as_mut_ptr()) }, 0);

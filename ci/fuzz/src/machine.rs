@@ -1,14 +1,14 @@
 //! What carries out a program: it passes from thread to thread, so that one at a time has it and every
 //! run of an input is the same.
 
-use std::alloc::{GlobalAlloc, Layout};
-use std::slice;
+use std::alloc::Layout;
 
 use obmalloc::Obmalloc;
 
 use crate::blocks::Block;
 use crate::model::Model;
 use crate::program::{Program, Step};
+use crate::zeroed_blocks::allocate_zeroed;
 
 const ALLOCATOR: Obmalloc = Obmalloc::new();
 
@@ -58,7 +58,7 @@ impl Machine {
                 self.allocate(layout, count, |owner| Block::allocate(&ALLOCATOR, layout, owner));
             }
             Step::AllocZeroed { layout, count } => {
-                self.allocate(layout, count, |owner| allocate_zeroed(layout, owner));
+                self.allocate(layout, count, |owner| allocate_zeroed(&ALLOCATOR, layout, owner));
             }
             Step::Free { which, count, backwards } => {
                 let mut blocks = self.model.take(which, count);
@@ -118,16 +118,4 @@ impl Machine {
         assert_eq!(stats.arenas.mapped, 0, "arenas stay mapped for nothing");
         assert_eq!(stats.large.taken_bytes, 0, "large blocks are counted that nobody has");
     }
-}
-
-/// A block that is zero until it is stamped.
-fn allocate_zeroed(layout: Layout, owner: usize) -> Block {
-    // SAFETY: no layout here has a size of zero.
-    let start = unsafe { ALLOCATOR.alloc_zeroed(layout) };
-    assert!(!start.is_null(), "no memory for {layout:?}");
-    // SAFETY: the block has as many bytes, and a zeroed block is initialised.
-    let bytes = unsafe { slice::from_raw_parts(start, layout.size()) };
-    assert!(bytes.iter().all(|byte| *byte == 0), "{layout:?} is not zero");
-    // SAFETY: the block was allocated with this layout, and nothing else refers to it.
-    unsafe { Block::from_raw(start, layout, owner) }
 }

@@ -13,6 +13,8 @@ mod threads;
 
 #[path = "../../../tests/common/blocks.rs"]
 mod blocks;
+#[path = "../../../tests/common/zeroed_blocks.rs"]
+mod zeroed_blocks;
 
 use libfuzzer_sys::fuzz_target;
 use machine::Machine;

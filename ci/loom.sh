@@ -43,6 +43,7 @@ copy_sources() {
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
     replace src/pool_map.rs 's/use core::sync::atomic::{AtomicU8, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
+    replace src/trim.rs 's/use core::sync::atomic::{AtomicUsize, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::Counter as AtomicUsize;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
     replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 4/'
@@ -141,6 +142,23 @@ mistake 'large blocks are given back and stay in their depot' src/large.rs \
     's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.depot(class).lock().0.push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
 mistake 'a fork leaves the depots of large blocks open' src/large.rs \
     's/self.depots.iter().for_each(|depot| depot.lock/self.depots[1..].iter().for_each(|depot| depot.lock/'
+
+mistake 'a trim request is not counted' src/trim.rs \
+    's/fetch_add(1,/fetch_add(0,/'
+mistake 'a thread knows of a trim request and does not follow it' src/trim.rs \
+    's/self.known.replace(count) != count/self.known.replace(count) != count \&\& false/'
+mistake 'a thread forgets which trim request it has followed' src/trim.rs \
+    's/self.known.replace(count)/self.known.get()/'
+mistake 'a thread that asks for a trim follows its own request' src/trim.rs \
+    's/        asking.known.set(earlier.wrapping_add(1));/let _ = (asking, earlier);/'
+mistake 'a thread keeps its virgin blocks at its end' src/cache.rs \
+    's/unsafe { heap.give_back_fresh(class, fresh) };/drop(fresh);/'
+mistake 'a thread keeps what it is refilled with after its end' src/cache.rs \
+    's/            self.flush_class(heap, class);\n        }\n    }\n\n/        }\n    }\n\n/'
+mistake 'a thread keeps what it frees after its end' src/cache.rs \
+    's/        if self.keeping.get() != Keeping::UntilExit {\n            \/\/ SAFETY: the caller owes the block, and where it came from.\n[^\n]*\n        }\n//'
+mistake 'a thread that ends leaves its spare magazine' src/cache.rs \
+    's/unsafe { heap.give_back(class, spare) };/drop(spare);/'
 
 rm -rf "$copy"
 echo "loom: $seen mistakes found, $missed missed"

@@ -469,7 +469,7 @@ impl<P: PageSource> Heap<P> {
 }
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -82,6 +82,8 @@ mod large;
 mod cache;
 // The large blocks that one thread holds.
 mod large_cache;
+// How one thread has all others give back what they hold.
+mod trim;
 // Each thread's caches, and the ends of threads; the only statics.
 mod thread;
 // What debug builds notice of wrong use.

@@ -32,6 +32,7 @@ use crate::os::{self, SystemPages, ThreadExit};
 use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
+use crate::trim::{Follower, TrimRequests};
 pub(crate) use lifetime::config;
 use lifetime::{flush_at_exit, prepare};
 #[cfg(feature = "preload")]
@@ -57,15 +58,15 @@ static CONFIG: Lock<Option<Config>> = Lock::new(None);
 static EXIT: ThreadExit = ThreadExit::new(flush_at_exit);
 static CORES: AtomicUsize = AtomicUsize::new(0);
 static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
-/// How often all threads have been asked to give back what they hold.
-static TRIM_REQUESTS: AtomicUsize = AtomicUsize::new(0);
+/// The requests to all threads of this process.
+static TRIM_REQUESTS: TrimRequests = TrimRequests::new();
 
 /// What one thread holds.
 struct Caches {
     small: ThreadCache,
     large: LargeCache,
-    /// The requests for a trim that this thread knew of when it last looked.
-    trims_followed: Cell<usize>,
+    /// What this thread knows of requests for a trim.
+    trim_follower: Follower,
     /// Whether the program's pressure hook is running in this thread.
     is_in_hook: Cell<bool>,
     /// Whether this thread is inside of the allocator, as far as debug builds note it.
@@ -77,7 +78,7 @@ impl Caches {
         Self {
             small: ThreadCache::new(),
             large: LargeCache::new(),
-            trims_followed: Cell::new(0),
+            trim_follower: Follower::new(),
             is_in_hook: Cell::new(false),
             is_inside: Cell::new(false),
         }

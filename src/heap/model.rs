@@ -16,7 +16,7 @@ use super::*;
 use crate::block::Block;
 use crate::census::Stats;
 use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
-use pages::ModelPages;
+pub(crate) use pages::ModelPages;
 
 /// Blocks in use. Their owner has written their own address to both of their ends.
 struct Blocks(Vec<NonNull<Block>>);
@@ -138,7 +138,7 @@ impl Model {
             }
         }
         self.heap.release_free();
-        assert_eq!(self.pages.0.test.live(), 0, "memory is lost");
+        assert_eq!(self.pages.live(), 0, "memory is lost");
     }
 }
 

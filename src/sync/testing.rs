@@ -9,7 +9,7 @@ pub(crate) use unchecked::*;
 
 #[cfg(loom)]
 mod checked {
-    use std::cell::RefCell;
+    use std::cell::{OnceCell, RefCell};
     use std::collections::{BTreeMap, HashMap};
     use std::ops::Range;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -154,6 +154,35 @@ mod checked {
         pub(crate) fn store(&self, value: u8, order: Ordering) {
             write_at(self.0.as_ptr().addr());
             self.0.store(value, order);
+        }
+    }
+
+    /// A number that threads share without a lock, which loom lets a thread see late where its order does.
+    pub(crate) struct Counter {
+        /// Made by the first use, as the modelled lock's is.
+        number: OnceCell<&'static loom::sync::atomic::AtomicUsize>,
+        first: usize,
+    }
+
+    // SAFETY: the threads of a model take turns on one thread.
+    unsafe impl Sync for Counter {}
+
+    impl Counter {
+        pub(crate) const fn new(first: usize) -> Self {
+            Self { number: OnceCell::new(), first }
+        }
+
+        fn number(&self) -> &'static loom::sync::atomic::AtomicUsize {
+            let make = || loom::sync::atomic::AtomicUsize::new(self.first);
+            self.number.get_or_init(|| Box::leak(Box::new(make())))
+        }
+
+        pub(crate) fn load(&self, order: Ordering) -> usize {
+            self.number().load(order)
+        }
+
+        pub(crate) fn fetch_add(&self, more: usize, order: Ordering) -> usize {
+            self.number().fetch_add(more, order)
         }
     }
 

@@ -27,8 +27,7 @@ pub(super) fn prepare(caches: &Caches, chosen: &Config) {
     }
     let limits = config(chosen).cache_limits();
     if EXIT.arm() {
-        // Relaxed: requests older than the thread's blocks are none of its concern.
-        caches.trims_followed.set(TRIM_REQUESTS.load(Ordering::Relaxed));
+        caches.trim_follower.begin(&TRIM_REQUESTS);
         caches.small.keep_until_exit(&HEAP, cores(), limits);
         caches.large.keep_until_exit(limits.large_bytes);
     }

@@ -2,7 +2,6 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::Ordering;
 
 use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
@@ -25,9 +24,7 @@ impl Caches {
     /// Gives back what this thread holds if another has asked for it since it did so last.
     #[inline]
     pub(super) fn follow_trim(&self) {
-        // Relaxed: a request carries nothing but itself; a thread that sees it late follows it late.
-        let requests = TRIM_REQUESTS.load(Ordering::Relaxed);
-        if self.trims_followed.replace(requests) != requests {
+        if self.trim_follower.is_asked(&TRIM_REQUESTS) {
             self.small.flush(&HEAP);
             self.large.flush(&LARGE_HEAP);
         }
@@ -39,9 +36,10 @@ impl Caches {
 #[cold]
 #[inline(never)]
 pub(crate) fn release() -> usize {
-    // Relaxed: see `follow_trim`.
-    TRIM_REQUESTS.fetch_add(1, Ordering::Relaxed);
-    let large_bytes = with_caches(Caches::flush);
+    let large_bytes = with_caches(|caches| {
+        TRIM_REQUESTS.ask(&caches.trim_follower);
+        caches.flush()
+    });
     let bytes = large_bytes + HEAP.release_free();
     follow_news(&Config::DEFAULT);
     bytes

@@ -13,7 +13,14 @@ use crate::sync::testing;
 
 /// Pages of tests, which tell the model checker when memory changes hands.
 #[derive(Clone, Default)]
-pub(super) struct ModelPages(pub(super) Arc<CheckedPages>);
+pub(crate) struct ModelPages(pub(super) Arc<CheckedPages>);
+
+impl ModelPages {
+    /// Arenas that are mapped.
+    pub(crate) fn live(&self) -> usize {
+        self.0.test.live()
+    }
+}
 
 #[derive(Default)]
 pub(super) struct CheckedPages {

@@ -152,8 +152,18 @@ pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
 /// Bytes that a thread takes or gives, in single blocks, before the others learn of it.
 pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
 
+/// What the system allocator holds of freed blocks, at the top of its heap, before the program has shown that
+/// it swings.
+pub const HELD_BYTES_FIRST: usize = if usize::BITS == 64 { 4 << 20 } else { 512 << 10 };
+
+/// What it holds at most, if as much is freed and taken again time after time.
+pub const HELD_BYTES_MAX: usize = 1 << 30;
+
+/// Times that as much is freed and taken again before it is held.
+pub const SWINGS_PER_HOLD: usize = 2;
+
 /// What the system allocator holds for nothing is worth a trim from so many bytes on,
-pub const SURPLUS_BYTES_MIN: usize = 16 << 20;
+pub const SURPLUS_BYTES_MIN: usize = 4 << 20;
 
 /// and if it is at least one byte for each so many that were in use,
 pub const SURPLUS_PER_DEMAND: usize = 4;
@@ -225,9 +235,10 @@ pub enum SystemTuning {
     /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from the start. A program
     /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
     /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
-    /// block in use, until a quarter of what a program had in use of the library, and at least 16 MiB, has
+    /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has
     /// been free for half a second: then the thread that comes by has the library give back all that is
-    /// free (`malloc_trim`). Only an allocator over [`std::alloc::System`] does so.
+    /// free (`malloc_trim`). As long as a program has only its main thread, more stays until then: all that it
+    /// has been seen to take and free time after time. Only an allocator over [`std::alloc::System`] does so.
     Early,
     /// At 32 and 64 MiB from the start, and for good.
     Full,

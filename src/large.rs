@@ -16,6 +16,7 @@
 //! the system allocator.
 
 mod demand;
+mod swings;
 
 use core::alloc::GlobalAlloc;
 use core::ptr::NonNull;
@@ -30,6 +31,7 @@ use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
 use demand::{Demand, not_below_zero};
+pub(crate) use swings::Swings;
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
 pub(crate) struct LargeHeap<S> {
@@ -125,6 +127,12 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// Whether the system allocator should give back what it holds for nothing. To be called with each look.
     pub(crate) fn has_surplus(&self) -> bool {
         self.demand.has_surplus()
+    }
+
+    /// How what is in use of the system allocator falls and rises.
+    #[inline]
+    pub(crate) fn swings(&self) -> &Swings {
+        self.demand.swings()
     }
 
     /// Bytes that the depots may hold.

@@ -6,12 +6,12 @@
 #[path = "common/child.rs"]
 #[expect(dead_code, reason = "every process here has an environment of its own")]
 mod child;
+#[path = "common/idle.rs"]
+mod idle;
 #[path = "common/rss.rs"]
 mod rss;
 
 use std::hint::black_box;
-use std::thread::sleep;
-use std::time::Duration;
 
 use obmalloc::Obmalloc;
 
@@ -30,17 +30,9 @@ fn left_after_a_spike() -> usize {
     assert!(rss::resident_bytes() - before >= BLOCKS * BLOCK * 9 / 10);
     let above = black_box(Box::new([1_u8; 60_000]));
     drop(spike);
-    let left = || rss::resident_bytes().saturating_sub(before);
-    for _ in 0..500 {
-        // A little more than a magazine, so that the heap is asked.
-        drop((0..2000).map(|number| black_box(Box::new(number))).collect::<Vec<Box<usize>>>());
-        if left() < BLOCKS * BLOCK / 20 {
-            break;
-        }
-        sleep(Duration::from_millis(10));
-    }
+    let left = idle::left_after_a_while(before, BLOCKS * BLOCK / 20);
     drop(above);
-    left()
+    left
 }
 
 #[test]

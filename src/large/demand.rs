@@ -7,6 +7,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use super::swings::Swings;
 use crate::config::{SURPLUS_BYTES_MIN, SURPLUS_LOOKS, SURPLUS_PER_DEMAND};
 
 /// Bytes in use, and the most of them.
@@ -20,6 +21,7 @@ pub(super) struct Demand {
     most: AtomicUsize,
     /// Looks that have found a surplus, one after the other.
     looks: AtomicUsize,
+    swings: Swings,
 }
 
 impl Demand {
@@ -30,6 +32,7 @@ impl Demand {
             most_since_look: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
+            swings: Swings::new(),
         }
     }
 
@@ -41,6 +44,13 @@ impl Demand {
         if bytes > 0 && now > self.most_since_look.load(Ordering::Relaxed) {
             self.most_since_look.fetch_max(now, Ordering::Relaxed);
         }
+        self.swings.moves_to(now);
+    }
+
+    /// How it swings.
+    #[inline]
+    pub(super) const fn swings(&self) -> &Swings {
+        &self.swings
     }
 
     /// Whether for some time so much less has been in use than before that the rest should go back. To be

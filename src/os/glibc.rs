@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 #[cfg(feature = "preload")]
 use super::upstream::{free, malloc};
+use crate::config::HELD_BYTES_FIRST;
 
 /// Top of the heap that stays when blocks there are freed. It is 128 KiB at first, so that a program which
 /// fills and empties a buffer pays for its pages each time.
@@ -13,11 +14,11 @@ const TRIM_THRESHOLD_BYTES: i32 = 64 << 20;
 /// Blocks from this size on are mappings of their own; the most that the library accepts on 64 bits.
 const MMAP_THRESHOLD_BYTES: i32 = (4 << 20) * size_of::<usize>() as i32;
 
-/// The block whose free raises the first threshold to its size and the second to twice that, as long as
+/// The block whose free raises the second threshold to its size and the first to twice that, as long as
 /// nobody has set them.
-const EARLY_BYTES: usize = if usize::BITS == 64 { 2 << 20 } else { 256 << 10 };
+const EARLY_BYTES: usize = HELD_BYTES_FIRST / 2;
 
-/// What a user sets to have these thresholds as they like, and is then left alone.
+/// What a user sets to have these thresholds as they like.
 const USERS_VARIABLES: [&[u8]; 4] =
     [b"MALLOC_TRIM_THRESHOLD_", b"MALLOC_MMAP_THRESHOLD_", b"MALLOC_TOP_PAD_", b"GLIBC_TUNABLES"];
 
@@ -36,33 +37,69 @@ unsafe fn free(block: *mut u8) {
     unsafe { libc::free(block.cast()) }
 }
 
-/// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a
-/// block of `EARLY_BYTES` leaves them, and not from 128 KiB; where the user has set them, it does nothing. It
-/// goes on adapting, as it would not once it is told a threshold.
-pub(crate) fn tune_early() {
-    // Not left out, as the compiler might with a block that nobody uses.
-    let block = core::hint::black_box(malloc(EARLY_BYTES));
-    // SAFETY: just allocated, or null.
-    unsafe { free(block) };
-}
-
-/// Raises these thresholds as far as they go, unless the user has set them.
-pub(crate) fn tune_fully() {
+/// Whether the user has set a threshold, and the library is to be left alone. To be asked where the
+/// environment may be read, and before the others.
+pub(crate) fn has_users_thresholds() -> bool {
     let mut is_users = false;
     super::for_each_variable(b"", |name, value| {
         let is_malloc = name != b"GLIBC_TUNABLES" || value.windows(6).any(|at| at == b"malloc");
         is_users |= is_malloc && USERS_VARIABLES.contains(&name);
     });
-    if is_users {
-        return;
-    }
-    // Setting either stops the library from adapting both, so it is both or none.
+    is_users
+}
+
+/// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a
+/// block of `EARLY_BYTES` leaves them, and not from 128 KiB. It goes on adapting, as it would not once it is
+/// told a threshold.
+pub(crate) fn tune_early() {
+    alloc_and_free(EARLY_BYTES);
+}
+
+/// Has the library take a block and get it back, which lets it see to its thresholds.
+fn alloc_and_free(bytes: usize) {
+    // Not left out, as the compiler might with a block that nobody uses.
+    let block = core::hint::black_box(malloc(bytes));
+    // SAFETY: just allocated, or null.
+    unsafe { free(block) };
+}
+
+/// Raises these thresholds as far as the library does by itself.
+pub(crate) fn tune_fully() {
+    set_thresholds(MMAP_THRESHOLD_BYTES, TRIM_THRESHOLD_BYTES);
+}
+
+/// Whether this thread is the first of its process, whose heap the library gives back the top of when it is
+/// asked to trim.
+pub(crate) fn is_main_thread() -> bool {
+    // SAFETY: the call has no conditions.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+    // SAFETY: as above.
+    thread == unsafe { libc::getpid() }.into()
+}
+
+/// Has the library hold so many free bytes at the top of its heaps, and take blocks of up to as many from
+/// there, if it can.
+pub(crate) fn hold_in_system_allocator(bytes: usize) {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    set_thresholds(bytes.min(MMAP_THRESHOLD_BYTES), bytes);
+}
+
+/// Has the library hold no more than it does early. What is at the top of one of its heaps then goes back when a
+/// block there is freed, which is done at once for that of this thread: a trim only sees to the main one's.
+pub(crate) fn end_hold_in_system_allocator() {
+    let bytes = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+    set_thresholds(bytes(EARLY_BYTES), bytes(HELD_BYTES_FIRST));
+    alloc_and_free(EARLY_BYTES / 2);
+}
+
+/// Setting either stops the library from adapting both, so it is both or none.
+fn set_thresholds(mmap_bytes: i32, trim_bytes: i32) {
     // SAFETY: `mallopt` has no conditions.
-    if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES) } == 0 {
+    if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, mmap_bytes) } == 0 {
         return;
     }
     // SAFETY: as above.
-    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) };
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, trim_bytes) };
 }
 
 /// Gives the kernel what the library holds for nothing, and says if that was anything. Where this crate

@@ -2,11 +2,27 @@
 
 use core::ptr::NonNull;
 
-/// Nothing: no threshold is known.
+/// No threshold is known.
+pub(crate) fn has_users_thresholds() -> bool {
+    false
+}
+
+/// Nothing, as above.
 pub(crate) fn tune_early() {}
 
 /// Nothing, as above.
 pub(crate) fn tune_fully() {}
+
+/// Not that it is known.
+pub(crate) fn is_main_thread() -> bool {
+    false
+}
+
+/// Nothing, as above.
+pub(crate) fn hold_in_system_allocator(_bytes: usize) {}
+
+/// Nothing, as above.
+pub(crate) fn end_hold_in_system_allocator() {}
 
 /// Nothing: no way to is known.
 pub(crate) fn trim_system_allocator() -> bool {

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
-use super::memory::start_wanted_watch;
+use super::memory::{notice_thread, start_wanted_watch};
 use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::uses::replace_inside;
@@ -26,6 +26,7 @@ pub(super) fn prepare(caches: &Caches, chosen: &Config) {
         FORK_IS_HANDLED.store(false, Ordering::Relaxed);
     }
     let limits = config(chosen).cache_limits();
+    notice_thread(chosen);
     if EXIT.arm() {
         caches.trim_follower.begin(&TRIM_REQUESTS);
         caches.small.keep_until_exit(&HEAP, cores(), limits);
@@ -47,6 +48,9 @@ pub(crate) fn config(chosen: &Config) -> Config {
     os::for_each_variable(VARIABLE_PREFIX, |name, value| {
         config = with_variable(config, name, value).unwrap_or(config);
     });
+    if config.system_tuning() != SystemTuning::Off && os::has_users_thresholds() {
+        config = config.with_system_tuning(SystemTuning::Off);
+    }
     *in_force = Some(config);
     drop(in_force);
     HEAP.arenas().keep_to(config.arena_bounds());

@@ -6,6 +6,7 @@ use core::ptr;
 use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
 use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
+use crate::cache::Keeping;
 use crate::config::{Config, Pressure, SystemTuning};
 use crate::os;
 
@@ -51,6 +52,7 @@ pub(crate) fn release() -> usize {
 #[inline(never)]
 pub(crate) fn trim() -> Trimmed {
     let bytes = release();
+    end_hold(&Config::DEFAULT);
     Trimmed { bytes, system: trim_system_allocator() }
 }
 
@@ -122,7 +124,24 @@ pub(super) fn follow_news(chosen: &Config) {
 #[inline(never)]
 fn look_at_system_allocator_slow(chosen: &Config) {
     if LARGE_HEAP.has_surplus() && config(chosen).system_tuning() == SystemTuning::Early {
+        end_hold(chosen);
         trim_system_allocator();
+    }
+}
+
+/// Has the system allocator hold no more of what is free than it does early.
+fn end_hold(chosen: &Config) {
+    if LARGE_HEAP.swings().end_hold() && config(chosen).system_tuning() == SystemTuning::Early {
+        os::end_hold_in_system_allocator();
+    }
+}
+
+/// Has the system allocator hold nothing more as soon as another thread than the main one is here.
+pub(super) fn notice_thread(chosen: &Config) {
+    let swings = LARGE_HEAP.swings();
+    if !swings.has_ended() && !os::is_main_thread() {
+        swings.end();
+        end_hold(chosen);
     }
 }
 
@@ -130,6 +149,14 @@ fn look_at_system_allocator_slow(chosen: &Config) {
 /// and lets time pass, as an exchange with the heap does.
 pub(crate) fn count_passed(bytes: isize, chosen: &Config) {
     LARGE_HEAP.report_passed(bytes);
+    if with_caches(|caches| caches.small.keeping()) != Keeping::UntilExit {
+        notice_thread(chosen);
+    }
+    if let Some(bytes) = LARGE_HEAP.swings().take_hold()
+        && config(chosen).system_tuning() == SystemTuning::Early
+    {
+        os::hold_in_system_allocator(bytes);
+    }
     HEAP.tick();
     follow_news(chosen);
 }

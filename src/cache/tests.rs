@@ -1,3 +1,5 @@
+mod holdings;
+
 use core::sync::atomic::Ordering;
 
 use super::*;

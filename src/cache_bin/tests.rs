@@ -75,3 +75,32 @@ fn is_valid_sees_a_wrong_count() {
         assert!(bin.is_valid());
     }
 }
+
+#[test]
+fn is_valid_sees_less_room_than_none_with_a_chain_as_long_as_that_says() {
+    let bin = Bin::new();
+    let mut places = places();
+    bin.resize(5);
+    assert!((0..5).all(|index| push(&bin, block(&mut places, index))));
+    bin.capacity.set(4);
+    bin.room.set(-1);
+    assert_eq!((bin.len(), bin.is_valid()), (5, false));
+}
+
+#[test]
+fn a_magazine_in_a_cell_is_seen_and_stays() {
+    let mut places = places();
+    let mut magazine = Magazine::EMPTY;
+    for index in 0..3 {
+        // SAFETY: a place of this test, pushed once.
+        unsafe { magazine.push(block(&mut places, index).cast()) };
+    }
+    let cell = Cell::new(magazine);
+    assert_eq!([len_in(&cell), len_in(&cell)], [3, 3]);
+    assert!(is_valid_in(&cell) && is_valid_in(&cell));
+    let (head, _) = cell.replace(Magazine::EMPTY).into_chain();
+    // SAFETY: none of its blocks is taken; it is only looked at.
+    cell.set(unsafe { Magazine::from_chain(head, 4) });
+    assert!(!is_valid_in(&cell));
+    assert_eq!(len_in(&cell), 4);
+}

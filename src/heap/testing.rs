@@ -4,6 +4,17 @@ use super::*;
 use crate::census::Stats;
 
 impl<P: PageSource> Heap<P> {
+    /// Virgin blocks of a new pool, whatever depots and other pools have.
+    pub(crate) fn carve_new_pool(&self, shard: Shard, class: SizeClass, most: u32) -> Supply {
+        let taken = self.arenas.map_and_take_pool().expect("memory");
+        self.use_pool(taken, shard, class, most)
+    }
+
+    /// Whether the depot of a class holds anything.
+    pub(crate) fn has_magazine(&self, shard: Shard, class: SizeClass) -> bool {
+        self.class(shard, class).lock().depot.len() > 0
+    }
+
     /// Whether all depots, used pools and lists of arenas are in order, and each byte of the arenas is of one
     /// kind. Other threads may be at work.
     pub(crate) fn is_valid(&self) -> bool {

@@ -1,3 +1,5 @@
+mod accounts;
+
 use core::sync::atomic::Ordering;
 use std::collections::HashSet;
 use std::sync::mpsc;

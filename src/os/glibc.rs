@@ -74,7 +74,7 @@ pub(crate) fn is_main_thread() -> bool {
     // SAFETY: the call has no conditions.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
     // SAFETY: as above.
-    thread == unsafe { libc::getpid() }.into()
+    thread == libc::c_long::from(unsafe { libc::getpid() })
 }
 
 /// Has the library hold so many free bytes at the top of its heaps, and take blocks of up to as many from

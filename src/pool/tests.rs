@@ -179,6 +179,17 @@ fn is_valid_sees_a_wrong_count_a_foreign_block_and_a_cycle() {
         assert!(!pool.is_valid());
         pool.header().free_count.set(10);
 
+        // Fewer blocks than it says, of more that were carved.
+        let rest = carve_all(pool, class, 10);
+        pool.header().free_count.set(11);
+        assert!(!pool.is_valid());
+        pool.header().free_count.set(10);
+        pool.header().carved.set(pool.capacity() + 1);
+        assert!(!pool.is_valid());
+        pool.header().carved.set(20);
+        assert!(pool.is_valid());
+        drop(rest);
+
         pool.header().free.set(Some(arena.cast()));
         assert!(!pool.is_valid());
         pool.header().free.set(Some(first));
@@ -203,5 +214,40 @@ fn a_list_links_and_unlinks_anywhere() {
         let left: Vec<usize> = core::iter::from_fn(|| list.pop()).map(Pool::index).collect();
         assert_eq!(left, [4, 2]);
         assert!(list.first().is_none());
+    });
+}
+
+#[test]
+fn a_range_gives_as_many_blocks_as_are_asked_for_and_counts_the_rest() {
+    with_arena(|arena| {
+        let class = class_of(64);
+        let pool = pool_at(arena, 10);
+        pool.init(Shard::FIRST, class, true);
+        let mut range = pool.carve(class, 9);
+        assert_eq!(range.len(), 9);
+        for (most, given, left) in [(1, 1, 8), (5, 5, 3), (100, 3, 0)] {
+            let chain = range.carve_chain(class, most).expect("virgin blocks");
+            assert_eq!((chain.len(), range.len()), (given, left));
+        }
+        assert!(range.carve_chain(class, 1).is_none());
+    });
+}
+
+#[test]
+fn is_valid_sees_a_pool_that_does_not_belong_and_one_that_is_linked_from_nowhere() {
+    with_arena(|arena| {
+        let pools: Vec<Pool> = (1..4).map(|index| pool_at(arena, index)).collect();
+        let mut list = PoolList::EMPTY;
+        pools.iter().for_each(|pool| list.push(*pool));
+        assert!(list.is_valid(3, |_| true));
+        for pool in &pools {
+            assert!(!list.is_valid(3, |other| other != *pool));
+        }
+        // The first of the list is the one that was pushed last, and only so many are looked at.
+        assert!(list.is_valid(2, |other| other != pools[0]));
+        pools[1].header().previous.set(Some(pools[0]));
+        assert!(!list.is_valid(3, |_| true));
+        pools[1].header().previous.set(Some(pools[2]));
+        assert!(list.is_valid(3, |_| true));
     });
 }

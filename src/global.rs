@@ -189,6 +189,18 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         if let Some(class) = Self::large_class(layout) {
             return alone(|| thread::alloc_large(class, &self.config));
         }
+        // SAFETY: the caller owes the same.
+        unsafe { self.alloc_passed(layout) }
+    }
+
+    /// A block of the other allocator, or null. Not inlined, as those below: it would cost what surrounds it
+    /// a stack frame.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc`].
+    #[inline(never)]
+    unsafe fn alloc_passed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller owes a layout of a size other than zero.
         let alloc = || NonNull::new(unsafe { self.large.alloc(layout) });
         let request = || thread::or_after_trim(layout.size(), alloc);
@@ -227,12 +239,21 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too.
                 alone(|| unsafe { thread::dealloc_large(block, class, &self.config) })
             }
-            None => {
-                // SAFETY: the caller owes that the block is the other allocator's, with this layout.
-                Self::pass(|| unsafe { self.large.dealloc(block, layout) });
-                self.count_passed(-(layout.size() as isize));
-            }
+            // SAFETY: the caller owes that the block is the other allocator's, with this layout.
+            None => unsafe { self.dealloc_passed(block, layout) },
         }
+    }
+
+    /// Frees a block of the other allocator.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`], for a block of the other allocator.
+    #[inline(never)]
+    unsafe fn dealloc_passed(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller owes the block and the layout.
+        Self::pass(|| unsafe { self.large.dealloc(block, layout) });
+        self.count_passed(-(layout.size() as isize));
     }
 
     /// Resizes a large block to a large size; null, and the block as it was, if there is no memory.

@@ -63,8 +63,11 @@ impl LargeCache {
     #[inline(always)]
     fn bin(&self, class: LargeClass) -> &Bin {
         debug_check!(class.index() < LARGE_CLASS_COUNT, "class out of range", class.index());
-        // SAFETY: a class's index is below LARGE_CLASS_COUNT.
-        unsafe { self.bins.get_unchecked(class.index()) }
+        let bytes = os::in_register(class.index() * size_of::<Bin>());
+        // SAFETY: a class's index is below LARGE_CLASS_COUNT, so this is inside the array.
+        let bin = unsafe { self.bins.as_ptr().byte_add(bytes) };
+        // SAFETY: one of the array's bins, by the size of one.
+        unsafe { &*bin }
     }
 
     fn spare(&self, class: LargeClass) -> &Cell<Magazine> {

@@ -55,6 +55,18 @@ unsafe fn follower_at(block: NonNull<Block>, stride: usize) -> Link {
     Some(unsafe { NonNull::new_unchecked(expected) })
 }
 
+/// Steps of `stride`, down where that is negative in two's complement, from `offset` that stay below
+/// `range_bytes`.
+fn steps_within(offset: usize, stride: usize, range_bytes: usize) -> u32 {
+    let (room, step) = if stride < range_bytes {
+        (range_bytes - 1 - offset, stride)
+    } else {
+        (offset, stride.wrapping_neg())
+    };
+    // In 32 bits, where a division takes half as long. No step is of a chain that goes in a circle.
+    (room as u32).checked_div(step as u32).unwrap_or(0)
+}
+
 /// Makes `next` follow `block`.
 ///
 /// # Safety
@@ -135,36 +147,39 @@ impl Magazine {
         Some(block)
     }
 
-    /// Takes the blocks in front that `belongs` accepts, as one chain; the first block always goes.
+    /// Takes the blocks in front that begin in one range of `range_bytes`, a power of two and the ranges'
+    /// alignment, as one chain.
     ///
     /// # Safety
     ///
-    /// - Blocks that `belongs` accepts lie in one mapping with the first, and the pointer to each is valid for
-    ///   all of it.
-    pub(crate) unsafe fn pop_run(
-        &mut self,
-        belongs: impl Fn(NonNull<Block>, NonNull<Block>) -> bool,
-    ) -> Option<Chain> {
+    /// - Each of these ranges lies in one mapping, and the pointer to each block is valid for all of it.
+    #[inline(always)]
+    pub(crate) unsafe fn pop_run(&mut self, range_bytes: usize) -> Option<Chain> {
         let first = self.head?;
         let mut run = Chain { first, last: first, len: 1 };
-        let may_go = |block, len| belongs(first, block) && len < self.len;
         loop {
             // SAFETY: a block of this magazine's own chain.
             self.head = unsafe { next_of(run.last) };
-            let Some(next) = self.head.filter(|next| may_go(*next, run.len)) else { break };
+            let is_near = |next| (address_of(first) ^ address_of(next)) < range_bytes;
+            let is_of_run = |next: &NonNull<Block>| run.len < self.len && is_near(*next);
+            let Some(next) = self.head.filter(is_of_run) else { break };
             let stride = address_of(next).wrapping_sub(address_of(run.last));
             run.last = next;
             run.len += 1;
             // Those that were freed in order follow each other at equal distances. Where that is so, the
             // next address is computed, so that no load waits for the link that was loaded before.
-            // SAFETY: a block of this magazine's own chain; of one that is not accepted, the pointer is not
-            // used, and of the others the caller owes what it is valid for.
-            while let Some(next) = unsafe { follower_at(run.last, stride) }
-                && may_go(next, run.len)
+            let most = steps_within(address_of(next) % range_bytes, stride, range_bytes)
+                .min(self.len - run.len);
+            let mut left = most;
+            while left > 0
+                // SAFETY: a block of this magazine's own chain; there are `left` more, and so many steps stay in
+                // the range, for which the caller owes that the pointer is valid.
+                && let Some(next) = unsafe { follower_at(run.last, stride) }
             {
                 run.last = next;
-                run.len += 1;
+                left -= 1;
             }
+            run.len += most - left;
         }
         self.len -= run.len;
         if self.head.is_some() != (self.len > 0) {

@@ -297,9 +297,8 @@ impl Pool {
 ///
 /// - The blocks are those of pools, by pointers that came from the heap, which are valid for all of their arena.
 pub(crate) unsafe fn pop_run(magazine: &mut Magazine) -> Option<Chain> {
-    let is_near = |first, block| (address_of(first) ^ address_of(block)) < POOL_BYTES;
     // SAFETY: a pool lies in one arena, and the caller owes the pointers.
-    unsafe { magazine.pop_run(is_near) }
+    unsafe { magazine.pop_run(POOL_BYTES) }
 }
 
 /// Virgin blocks of one pool, next to each other: live for the pool, untouched by anyone.

@@ -254,17 +254,17 @@ impl ThreadCache {
         let spare = reserve.spare.replace(Magazine::EMPTY);
         let fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let loaded = self.bin(class).unload();
-        let is_used = !(spare.is_empty() && loaded.is_empty() && fresh.pool().is_none());
         self.bin(class).resize(0);
+        if spare.is_empty() && loaded.is_empty() && fresh.pool().is_none() {
+            return;
+        }
         // SAFETY: what the cache holds of a class came from that class of its heap.
         unsafe { heap.give_back(class, spare) };
         // SAFETY: as above.
         unsafe { heap.give_back(class, loaded) };
         // SAFETY: as above.
         unsafe { heap.give_back_fresh(class, fresh) };
-        if is_used {
-            heap.give_back_unused(self.shard.get(), class);
-        }
+        heap.give_back_unused(self.shard.get(), class);
     }
 
     /// Gives everything back to the heap.

@@ -276,7 +276,12 @@ impl LargeCache {
     pub(crate) fn flush<S: GlobalAlloc>(&self, heap: &LargeHeap<S>) -> usize {
         let mut bytes = 0;
         for class in LargeClass::all() {
-            for magazine in self.take_all(class) {
+            // Most classes are never used by most threads.
+            if self.bin(class).capacity() == 0 {
+                continue;
+            }
+            for magazine in self.take_all(class).into_iter().filter(|magazine| !magazine.is_empty())
+            {
                 // SAFETY: what the cache holds of a class came from that class of its heap.
                 bytes += unsafe { heap.give_back(class, magazine) };
             }

@@ -176,11 +176,11 @@ pub const SURPLUS_LOOKS: usize = 5;
 pub const REQUEST_WORTH_A_TRIM_MAX: usize = 1 << (if usize::BITS == 64 { 40 } else { 30 });
 
 /// Bytes that each thread may keep in free blocks, unless a program says otherwise.
-pub const CACHE_BYTES_DEFAULT: usize = 2 << 20;
+pub const CACHE_BYTES_DEFAULT: usize = 3 << 20;
 
 /// A thread's magazine of small blocks aims at one byte for each so many that the thread may keep: 64
-/// classes of two magazines, some with more than they aim at, are then less than half of that.
-pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 512;
+/// classes of two magazines, some with more than they aim at, are then less than a third of that.
+pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 768;
 
 /// The shortest time after which a program counts as idle: several steps of the clock.
 pub const BACKGROUND_PURGE_MIN: Duration = Duration::from_millis(20);
@@ -404,7 +404,9 @@ impl Config {
     pub(crate) fn cache_limits(&self) -> CacheLimits {
         CacheLimits {
             magazine_bytes: MAGAZINE_BYTES.min(self.cache_bytes / CACHE_BYTES_PER_MAGAZINE_BYTE),
-            large_bytes: self.cache_bytes / 2,
+            // Less than that, and the classes of a program that uses all sizes up to some KiB take each
+            // other's room at each exchange.
+            large_bytes: self.cache_bytes / 3 * 2,
         }
     }
 

@@ -4,6 +4,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::alloc::{alloc_zeroed, dealloc};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::PageSource;
@@ -50,10 +51,11 @@ pub(crate) struct TestPages {
     tables: Mutex<Vec<Table>>,
 }
 
-/// Arenas that were mapped together and can only go together.
+/// Arenas that were mapped together, which the test program's allocator takes back together.
 struct Huge {
     start: NonNull<u8>,
-    released: usize,
+    /// Offsets of those that were released.
+    released: BTreeSet<usize>,
 }
 
 // SAFETY: it is only ever compared, and freed by whoever releases the last of its arenas.
@@ -102,7 +104,10 @@ impl PageSource for &TestPages {
         // SAFETY: the layout has a size other than zero.
         let mapped = NonNull::new(unsafe { alloc_zeroed(HUGE_LAYOUT) })?;
         self.mapped.fetch_add(HUGE_PAGE_BYTES / ARENA_BYTES, Ordering::SeqCst);
-        self.huge.lock().expect("no panic before").push(Huge { start: mapped, released: 0 });
+        self.huge
+            .lock()
+            .expect("no panic before")
+            .push(Huge { start: mapped, released: BTreeSet::new() });
         Some(mapped)
     }
 
@@ -121,11 +126,12 @@ impl PageSource for &TestPages {
         let is_part =
             |huge: &&mut Huge| address.wrapping_sub(huge.start.as_ptr().addr()) < HUGE_PAGE_BYTES;
         if let Some(whole) = huge.iter_mut().find(is_part) {
-            whole.released += 1;
-            if whole.released == HUGE_PAGE_BYTES / ARENA_BYTES {
+            let offset = address - whole.start.as_ptr().addr();
+            assert!(whole.released.insert(offset), "released twice");
+            if whole.released.len() == HUGE_PAGE_BYTES / ARENA_BYTES {
                 // SAFETY: `map_huge` gave it, and the caller owes that each part of it is unused.
                 unsafe { dealloc(whole.start.as_ptr(), HUGE_LAYOUT) };
-                huge.retain(|huge| huge.released < HUGE_PAGE_BYTES / ARENA_BYTES);
+                huge.retain(|huge| huge.released.len() < HUGE_PAGE_BYTES / ARENA_BYTES);
             }
             return true;
         }

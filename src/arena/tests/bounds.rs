@@ -6,7 +6,10 @@ fn no_more_is_mapped_than_may_be() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     arenas.keep_to(ArenaBounds { most: Some(3), ..ArenaBounds::NONE });
-    let mut pools = take(&arenas, 3 * 63);
+    let mut pools = take(&arenas, 2 * 63);
+    assert_eq!((arenas.mapped_bytes(), arenas.is_at_bound()), (2 * ARENA_BYTES, false));
+    pools.extend(take(&arenas, 63));
+    assert_eq!((arenas.mapped_bytes(), arenas.is_at_bound()), (3 * ARENA_BYTES, true));
     assert!(take_pool(&arenas).is_none());
     // What fails to be mapped is not counted as mapped.
     give(&arenas, pools.split_off(2 * 63));
@@ -49,6 +52,18 @@ fn a_large_heap_is_mapped_by_huge_pages_within_its_bound() {
     give(&arenas, pools);
     arenas.release_free();
     assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_huge_page_whose_arenas_cannot_be_noted_goes_back_whole() {
+    let pages = TestPages::default();
+    pages.has_huge.store(true, Ordering::SeqCst);
+    pages.refuses_tables.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    arenas.keep_to(ArenaBounds { huge_from: Some(0), ..ArenaBounds::NONE });
+    assert!(take_pool(&arenas).is_none());
+    let mapped = pages.mapped.load(Ordering::SeqCst);
+    assert_eq!((mapped, pages.live()), (HUGE_PAGE_BYTES / ARENA_BYTES, 0));
 }
 
 #[test]
@@ -107,6 +122,10 @@ fn a_watch_is_wanted_when_something_is_idle_and_none_is_kept() {
     assert!(!arenas.end_watch_if_nothing_is_idle());
     arenas.release_free();
     assert!(arenas.end_watch_if_nothing_is_idle());
+    give(&arenas, take(&arenas, 1));
+    assert!(arenas.news().take_watch());
+    // One that gives up leaves the next pool to another, whatever is idle.
+    arenas.end_watch();
     give(&arenas, take(&arenas, 1));
     assert!(arenas.news().take_watch());
     arenas.release_free();

@@ -156,6 +156,11 @@ pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
 /// it swings.
 pub const HELD_BYTES_FIRST: usize = if usize::BITS == 64 { 4 << 20 } else { 512 << 10 };
 
+/// The system allocator has one arena for so many processors, and at least one. By itself glibc has up to eight
+/// for each, between which what is free in one is of no use to the others; but here most blocks are a thread's
+/// own before they reach any.
+pub const CORES_PER_SYSTEM_ARENA: usize = 4;
+
 /// What it holds at most, if as much is freed and taken again time after time.
 pub const HELD_BYTES_MAX: usize = 1 << 30;
 
@@ -238,9 +243,11 @@ pub enum SystemTuning {
     /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has
     /// been free for half a second: then the thread that comes by has the library give back all that is
     /// free (`malloc_trim`). As long as a program has only its main thread, more stays until then: all that it
-    /// has been seen to take and free time after time. Only an allocator over [`std::alloc::System`] does so.
+    /// has been seen to take and free time after time. Threads share one arena for each four processors, where
+    /// `MALLOC_ARENA_MAX` does not say otherwise; by itself the library has up to eight for each. Only an
+    /// allocator over [`std::alloc::System`] does so.
     Early,
-    /// At 32 and 64 MiB from the start, and for good.
+    /// At 32 and 64 MiB from the start, and for good; with as few arenas.
     Full,
 }
 

@@ -11,7 +11,12 @@ mod idle;
 #[path = "common/rss.rs"]
 mod rss;
 
+use std::ffi::CStr;
 use std::hint::black_box;
+use std::ops::RangeInclusive;
+use std::ptr;
+use std::sync::Barrier;
+use std::thread;
 
 use obmalloc::Obmalloc;
 
@@ -20,6 +25,9 @@ static GLOBAL: Obmalloc = Obmalloc::new();
 
 const BLOCK: usize = 1 << 20;
 const BLOCKS: usize = 200;
+
+/// So many that glibc would give most of them an arena each, on any number of processors.
+const THREADS: usize = 12;
 
 /// What a spike has left, once the program has done a little for some seconds: at most as long as it takes.
 fn left_after_a_spike() -> usize {
@@ -43,6 +51,59 @@ fn what_lies_below_a_block_in_use_comes_back() {
         assert!(left < BLOCKS * BLOCK / 20, "{left} bytes are left");
     });
     assert!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+}
+
+/// Arenas that glibc has made for so many threads which hold a large block each at the same time.
+fn arenas_of(threads: usize) -> usize {
+    let all_hold = Barrier::new(threads);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let block = black_box(vec![1_u8; 100_000]);
+                all_hold.wait();
+                drop(block);
+            });
+        }
+    });
+    let (mut text, mut bytes) = (ptr::null_mut(), 0);
+    // SAFETY: both places live until the stream is closed.
+    let stream = unsafe { libc::open_memstream(&raw mut text, &raw mut bytes) };
+    // SAFETY: a stream that was just opened.
+    assert_eq!(unsafe { libc::malloc_info(0, stream) }, 0);
+    // SAFETY: the stream is not used after this.
+    assert_eq!(unsafe { libc::fclose(stream) }, 0);
+    // SAFETY: the stream has left a string here, which lives as long as the process.
+    let text = unsafe { CStr::from_ptr(text) }.to_str().expect("letters");
+    text.matches("<heap nr=").count()
+}
+
+#[track_caller]
+fn assert_arenas(test: &str, variables: &[(&str, &str)], expected: RangeInclusive<usize>) {
+    let ended = child::run_with(test, variables, || println!("{} arenas", arenas_of(THREADS)));
+    assert!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+    let said = ended.stdout.lines().find_map(|line| line.strip_suffix(" arenas"));
+    let arenas = said.and_then(|number| number.parse().ok()).expect("a number of arenas");
+    assert!(expected.contains(&arenas), "{arenas} arenas, not {expected:?}");
+}
+
+#[test]
+fn threads_share_few_arenas() {
+    let most = thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).max(1));
+    assert_arenas("threads_share_few_arenas", &[], 1..=most);
+}
+
+#[test]
+fn without_tuning_each_thread_may_have_an_arena() {
+    let test = "without_tuning_each_thread_may_have_an_arena";
+    // The main thread and the harness's have one, too.
+    assert_arenas(test, &[("OBMALLOC_SYSTEM_TUNING", "off")], 4..=THREADS + 2);
+}
+
+/// The test harness's own thread makes the first one.
+#[test]
+fn the_user_says_how_many_arenas_there_are() {
+    let test = "the_user_says_how_many_arenas_there_are";
+    assert_arenas(test, &[("MALLOC_ARENA_MAX", "3")], 3..=3);
 }
 
 /// Whoever wants glibc to hold on to what it has is not disturbed.

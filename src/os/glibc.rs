@@ -48,6 +48,18 @@ pub(crate) fn has_users_thresholds() -> bool {
     is_users
 }
 
+/// Has the library spread threads over so many heaps at most, unless the user has said how many. To be asked
+/// where the environment may be read, before there are threads.
+pub(crate) fn limit_arenas(count: usize) {
+    let mut is_users = false;
+    super::for_each_variable(b"MALLOC_ARENA_", |_, _| is_users = true);
+    if !is_users {
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        // SAFETY: `mallopt` has no conditions.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
+    }
+}
+
 /// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a
 /// block of `EARLY_BYTES` leaves them, and not from 128 KiB. It goes on adapting, as it would not once it is
 /// told a threshold.

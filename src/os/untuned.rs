@@ -8,6 +8,9 @@ pub(crate) fn has_users_thresholds() -> bool {
 }
 
 /// Nothing, as above.
+pub(crate) fn limit_arenas(_count: usize) {}
+
+/// Nothing, as above.
 pub(crate) fn tune_early() {}
 
 /// Nothing, as above.

@@ -9,7 +9,7 @@ use super::survey::print_stats;
 use super::uses::replace_inside;
 use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
-use crate::config::{Config, SystemTuning, VARIABLE_PREFIX};
+use crate::config::{CORES_PER_SYSTEM_ARENA, Config, SystemTuning, VARIABLE_PREFIX};
 use crate::os;
 
 /// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order.
@@ -69,6 +69,9 @@ pub(crate) fn config(chosen: &Config) -> Config {
             ]);
         }
     });
+    if config.system_tuning() != SystemTuning::Off {
+        os::limit_arenas((cores() / CORES_PER_SYSTEM_ARENA).max(1));
+    }
     match config.system_tuning() {
         SystemTuning::Off => {}
         SystemTuning::Early => os::tune_early(),

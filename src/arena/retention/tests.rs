@@ -89,6 +89,20 @@ fn a_look_that_comes_late_forgets_nothing() {
 }
 
 #[test]
+fn what_is_idle_between_used_pools_goes_once_it_is_much_beyond_its_bound() {
+    let most = IDLE_BETWEEN_ARENAS_MAX * BLOCK_POOLS_PER_ARENA;
+    let excess_in = |used_arenas| {
+        [0, most, most + FIRST - 1, most + FIRST, 2 * most + FIRST]
+            .map(|idle| Retention::excess(idle, used_arenas))
+    };
+    let small = USED_ARENAS_PER_EMPTY * IDLE_BETWEEN_ARENAS_MAX;
+    assert_eq!(excess_in(0), [0, 0, 0, FIRST, most + FIRST]);
+    assert_eq!(excess_in(small), excess_in(0));
+    // In a large heap, a share of it.
+    assert_eq!(excess_in(2 * small), [0, 0, 0, 0, FIRST]);
+}
+
+#[test]
 fn an_arena_is_young_for_a_while() {
     assert!(Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 2));
     assert!(!Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 1));

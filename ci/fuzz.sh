@@ -43,10 +43,9 @@ fuzz() {
 # wrong.
 mistake() {
     rm -rf "$copy" "$work/found"
-    mkdir -p "$copy/ci" "$copy/tests"
-    cp -r Cargo.toml README.md src benches "$copy"
+    mkdir -p "$copy/ci"
+    cp -r Cargo.toml README.md src tests benches "$copy"
     cp -r ci/fuzz ci/plugin ci/probe "$copy/ci"
-    cp -r tests/common "$copy/tests"
     sed -z "$3" "$2" >"$copy/$2"
     if cmp -s "$2" "$copy/$2"; then
         echo "fuzz: nothing to change in $2 with $3" >&2

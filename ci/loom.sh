@@ -38,7 +38,7 @@ replace() {
 copy_sources() {
     rm -rf "$copy"
     mkdir -p "$copy"
-    cp -r Cargo.toml Cargo.lock src benches ci README.md "$copy"
+    cp -r Cargo.toml Cargo.lock src tests benches ci README.md "$copy"
     for file in src/pool.rs src/arena/header.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done

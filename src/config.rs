@@ -152,14 +152,14 @@ pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
 /// Bytes that a thread takes or gives, in single blocks, before the others learn of it.
 pub const LARGE_TAKEN_UNREPORTED_MAX: isize = 64 * 1024;
 
+/// The system allocator has one arena for so many processors, and at least one. By itself glibc has up to eight
+/// for each, and what is free in one is of no use to the others; but here most blocks are a thread's own before they
+/// reach any.
+pub const CORES_PER_SYSTEM_ARENA: usize = 4;
+
 /// What the system allocator holds of freed blocks, at the top of its heap, before the program has shown that
 /// it swings.
 pub const HELD_BYTES_FIRST: usize = if usize::BITS == 64 { 4 << 20 } else { 512 << 10 };
-
-/// The system allocator has one arena for so many processors, and at least one. By itself glibc has up to eight
-/// for each, between which what is free in one is of no use to the others; but here most blocks are a thread's
-/// own before they reach any.
-pub const CORES_PER_SYSTEM_ARENA: usize = 4;
 
 /// What it holds at most, if as much is freed and taken again time after time.
 pub const HELD_BYTES_MAX: usize = 1 << 30;

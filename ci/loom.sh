@@ -46,8 +46,8 @@ copy_sources() {
     replace src/trim.rs 's/use core::sync::atomic::{AtomicUsize, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::Counter as AtomicUsize;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
-    replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 4/'
-    replace src/config.rs 's/LARGE_DEPOT_MAGAZINES: usize = 64/LARGE_DEPOT_MAGAZINES: usize = 4/'
+    replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 8/'
+    replace src/config.rs 's/LARGE_DEPOT_MAGAZINES: usize = 64/LARGE_DEPOT_MAGAZINES: usize = 8/'
     replace src/config.rs 's/LARGE_DEPOT_BYTES_MIN: usize = 4 << 20/LARGE_DEPOT_BYTES_MIN: usize = 1200/'
     replace src/block.rs 's/ next: Link,/ next: crate::sync::testing::Cell<Link>,/'
     replace src/block.rs 's/(\*block.as_ptr()).next/&.get()/'
@@ -96,19 +96,21 @@ sed -n '/executions/s/^[.]*/loom: /p' "$log"
 mistake 'a lock that keeps nobody out' src/sync/modelled.rs \
     's/self.mutex.get_or_init(|| \(Box::leak([^|]*)))\))/\1/'
 mistake 'a new pool is seen by others before its first blocks are carved' src/heap.rs \
-    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(heap.used.push(pool);\)\n        }/\2\ndrop(heap);\n\1\nif pool.is_full() { self.class(shard, class).lock().used.remove(pool); }/'
-mistake 'a pool that was carved to its end stays linked' src/heap.rs \
+    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(heap.used.push(pool);\)\n        }/\2\ndrop(heap);\n\1\nif pool.is_full() { self.lock(shard, class).used.remove(pool); }/'
+mistake 'a pool that was carved to its end stays linked' src/heap/class.rs \
     's/\(let range = pool.carve(class, most);\)\n        if pool.is_full() {[^}]*}/\1/'
-mistake 'an emptied pool stays linked in its class' src/heap.rs \
+mistake 'an emptied pool stays linked in its class' src/heap/class.rs \
     's/(false, true) => {\n *self.used.remove(pool);/(false, true) => {/'
 mistake 'a pool is given to its arena before its class unlinks it' src/heap.rs \
-    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.class(pool.shard(), class).lock().used.remove(pool); } else { self.class(pool.shard(), class).lock().relink(pool, was_full, \&mut empty); }/'
+    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.lock(pool.shard(), class).used.remove(pool); } else { self.lock(pool.shard(), class).relink(pool, was_full, \&mut empty); }/'
 mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
-    's/\(let mut heap = self.class(pool.shard(), class).lock();\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
+    's/\(let mut heap = self.lock(pool.shard(), class);\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
     's/if end == self.start/if end > 0 || end == self.start/'
 mistake 'a depot keeps the magazine that it gives' src/depot.rs \
-    's/#!\[forbid(unsafe_code)\]//;s/self.count = self.count.checked_sub(1)?;\(.*\)let place = self.magazines.get_mut(self.count)?;\n        Some(core::mem::replace(place, Magazine::EMPTY))/\1let place = self.magazines.get_mut(self.count.checked_sub(1)?)?;\nSome(unsafe { core::ptr::read(place) })/'
+    's/let magazine = self.replace(top, Magazine::EMPTY);/let magazine = self.replace(top, Magazine::EMPTY);\nlet (head, len) = magazine.into_chain();\nself.replace(top, unsafe { Magazine::from_chain(head, len) });\nlet magazine = unsafe { Magazine::from_chain(head, len) };/'
+mistake 'two depots keep their magazines on one shelf' src/heap/class.rs \
+    's/self.shelves.depot(self.index,/self.shelves.depot(0,/'
 mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
     's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
 mistake 'a new arena is linked twice' src/arena.rs \
@@ -120,7 +122,7 @@ mistake 'pools are purged that nobody has claimed' src/arena/lists.rs \
 mistake 'claimed pools come back before they are purged' src/arena.rs \
     's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true, now);\n\1/;s/                going += usize::from(self.lists.lock().settle(claim, goes, now));\n//'
 mistake 'blocks go back under the lock of another shard' src/heap.rs \
-    's/let mut heap = self.class(shard, class).lock();\n        for run in runs/let mut heap = self.class(Shard::FIRST, class).lock();\nfor run in runs/'
+    's/let mut heap = self.lock(shard, class);\n        for run in runs/let mut heap = self.lock(Shard::FIRST, class);\nfor run in runs/'
 mistake 'a pool is linked in another shard than its own' src/heap.rs \
     's/pool.init(shard, class, zeroed)/pool.init(Shard::FIRST, class, zeroed)/'
 mistake 'a fork leaves the lock of the arenas open' src/heap/standstill.rs \
@@ -132,16 +134,16 @@ mistake 'the class of a pool is cleared after its arena has the pool' src/arena.
 mistake 'a survey does not keep the classes as they were' src/heap/standstill.rs \
     's/self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)[^\n]*SAFETY[^\n]*\n[^\n]*unlock_classes[^\n]*\n/\1/'
 mistake 'a new pool is made one of a class without the lock' src/heap.rs \
-    's/        let mut heap = self.class(shard, class).lock();\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.class(shard, class).lock();\n/'
+    's/        let mut heap = self.lock(shard, class);\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.lock(shard, class);\n/'
 
 mistake 'a magazine of large blocks leaves the depot of another class' src/large.rs \
-    's/let evicted = self.depot(class).lock/let evicted = self.depot(LargeClass::at(0)).lock/'
+    's/let evicted = self.lock(class)/let evicted = self.lock(LargeClass::at(0))/'
 mistake 'large blocks that leave stay counted' src/large.rs \
     's/        self.stock.leaves(bytes_of(class, &magazine));\n        \/\/ SAFETY: the caller owes the blocks/        \/\/ SAFETY: the caller owes the blocks/'
 mistake 'large blocks are given back and stay in their depot' src/large.rs \
-    's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.depot(class).lock().0.push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
+    's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.lock(class).push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
 mistake 'a fork leaves the depots of large blocks open' src/large.rs \
-    's/self.depots.iter().for_each(|depot| depot.lock/self.depots[1..].iter().for_each(|depot| depot.lock/'
+    's/self.bases.iter().for_each(|base| base.lock/self.bases[1..].iter().for_each(|base| base.lock/'
 
 mistake 'a trim request is not counted' src/trim.rs \
     's/fetch_add(1,/fetch_add(0,/'

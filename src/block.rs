@@ -89,6 +89,9 @@ pub(crate) struct Magazine {
     len: u32,
 }
 
+// SAFETY: its blocks are its own, and whoever has it may link and unlink them.
+unsafe impl Send for Magazine {}
+
 impl Magazine {
     /// The chain without blocks.
     pub(crate) const EMPTY: Self = Self { head: None, len: 0 };

@@ -63,6 +63,9 @@ pub const GIVE_RUNS_MAX: usize = 16;
 /// frees and asks for again, at times, comes back without a walk through its blocks.
 pub const DEPOT_MAGAZINES: usize = 64;
 
+/// Magazines of a depot that lie side by side: those of one cache line.
+pub const SHELF_MAGAZINES: usize = 4;
+
 /// Bytes that the depots of all classes in one shard hold at most.
 pub const DEPOT_BYTES_MAX: usize = 1 << 20;
 

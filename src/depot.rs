@@ -1,14 +1,16 @@
 //! Depots: small stacks of full magazines, shared by threads (Bonwick and Adams, "Magazines and Vmem",
 //! 2001).
 //!
-//! A depot is called with the lock around it held; a [`Stock`] by any thread.
-#![forbid(unsafe_code)]
+//! A depot is called with its lock held, behind which its [`DepotBase`] lie; its magazines lie on [`Shelves`]
+//! with those of other depots. A [`Stock`] is called by any thread.
 
+use core::ops::DerefMut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::block::Magazine;
-use crate::config::{CLASS_COUNT, DEPOT_LOOK_FLUSHES};
+use crate::config::{CLASS_COUNT, DEPOT_LOOK_FLUSHES, SHELF_MAGAZINES};
 use crate::os::debug_check;
+use crate::sync::Guarded;
 
 /// Magazines that leave for one that comes, at most, to bound the time of a flush.
 const EVICTIONS_MAX: usize = 4;
@@ -32,12 +34,12 @@ impl Stock {
         Self { bytes: AtomicUsize::new(0), next_to_leave: AtomicUsize::new(0) }
     }
 
-    /// Counts a magazine that is about to come.
+    /// DepotBase a magazine that is about to come.
     pub(crate) fn comes(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a magazine that has left.
+    /// DepotBase a magazine that has left.
     pub(crate) fn leaves(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         debug_check!(before >= bytes, "depots give more than they hold", bytes);
@@ -62,92 +64,177 @@ impl Stock {
     }
 }
 
-/// A stack of magazines that finds out how much of it is of use (the working set of Bonwick and Adams,
-/// 2001): as many magazines as it never went below for a while lay at its bottom for nothing.
-pub(crate) struct Depot<const MAGAZINES: usize> {
-    magazines: [Magazine; MAGAZINES],
-    count: usize,
+/// Magazines side by side.
+type Row = [Magazine; SHELF_MAGAZINES];
+
+const EMPTY_ROW: Row = [const { Magazine::EMPTY }; SHELF_MAGAZINES];
+
+/// A row in a cache line of its own.
+#[repr(align(64))]
+struct Shelf(Guarded<Row>);
+
+const _: () = assert!(size_of::<Shelf>() <= align_of::<Shelf>());
+
+/// Where the depots of some classes keep what does not fit at their base: one shelf for each above the
+/// other, so that no more memory is touched than the fullest of them is high.
+pub(crate) struct Shelves<const DEPOTS: usize, const HEIGHT: usize>([[Shelf; DEPOTS]; HEIGHT]);
+
+/// Shelves that depots of so many magazines need.
+pub(crate) const fn shelves_above_base(magazines: usize) -> usize {
+    magazines / SHELF_MAGAZINES - 1
+}
+
+impl<const DEPOTS: usize, const HEIGHT: usize> Shelves<DEPOTS, HEIGHT> {
+    /// Shelves without magazines.
+    pub(crate) const fn new() -> Self {
+        Self([const { [const { Shelf(Guarded::new(EMPTY_ROW)) }; DEPOTS] }; HEIGHT])
+    }
+
+    /// The depot `index`, which stands on `base`.
+    ///
+    /// # Safety
+    ///
+    /// - `base` lies behind one lock, which is held for as long as it is borrowed.
+    /// - It is that of `index` on these shelves since both were empty, and no other is.
+    #[inline]
+    pub(crate) unsafe fn depot<B: DerefMut<Target = DepotBase>>(
+        &self,
+        index: usize,
+        base: B,
+    ) -> Depot<'_, B, DEPOTS, HEIGHT> {
+        debug_check!(index < DEPOTS, "depot out of range", index);
+        Depot { base, shelves: self, index }
+    }
+}
+
+/// The magazines at the bottom of a depot, so that one which holds little lies in the cache lines of its lock;
+/// and what it knows of all, to find out about how many of them are of use (the working set of Bonwick and
+/// Adams, 2001): as many as it never went below for a while lay at its bottom for nothing.
+pub(crate) struct DepotBase {
+    magazines: u32,
+    blocks: u32,
     /// The fewest magazines since the last look.
-    least: usize,
+    least: u32,
     /// Flushes since the last look.
     flushes: u32,
     /// What that look found to be of no use, less what has been taken since.
-    unused: usize,
+    unused: u32,
+    bottom: Row,
 }
 
-impl<const MAGAZINES: usize> Depot<MAGAZINES> {
-    /// A depot without magazines.
-    pub(crate) const EMPTY: Self = Self {
-        magazines: [const { Magazine::EMPTY }; MAGAZINES],
-        count: 0,
-        least: 0,
-        flushes: 0,
-        unused: 0,
-    };
+impl DepotBase {
+    /// That of a depot without magazines.
+    pub(crate) const EMPTY: Self =
+        Self { magazines: 0, blocks: 0, least: 0, flushes: 0, unused: 0, bottom: EMPTY_ROW };
 
-    /// Magazines that it holds.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Blocks that it holds.
+    /// Blocks that the depot holds.
     pub(crate) fn blocks(&self) -> usize {
-        self.magazines.iter().take(self.count).map(|magazine| magazine.len() as usize).sum()
+        self.blocks as usize
     }
+}
 
-    /// Keeps a magazine, or hands it back if the depot is full.
-    pub(crate) fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
-        match self.magazines.get_mut(self.count) {
-            Some(place) => {
-                *place = magazine;
-                self.count += 1;
-                None
+/// A stack of magazines, while its lock is held.
+pub(crate) struct Depot<'a, B, const DEPOTS: usize, const HEIGHT: usize> {
+    base: B,
+    shelves: &'a Shelves<DEPOTS, HEIGHT>,
+    index: usize,
+}
+
+impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
+    Depot<'_, B, DEPOTS, HEIGHT>
+{
+    const MAGAZINES_MAX: u32 = (SHELF_MAGAZINES * (HEIGHT + 1)) as u32;
+
+    /// Puts `magazine` where the one at `height` is, and returns that.
+    #[inline]
+    fn replace(&mut self, height: u32, magazine: Magazine) -> Magazine {
+        let (row, place) = (height as usize / SHELF_MAGAZINES, height as usize % SHELF_MAGAZINES);
+        let put = |row: &mut Row| core::mem::replace(&mut row[place], magazine);
+        match row.checked_sub(1) {
+            None => put(&mut self.base.bottom),
+            Some(above) => {
+                // Both indices are in range, so the remainders change nothing but the proof.
+                let shelf = &self.shelves.0[above % HEIGHT][self.index % DEPOTS].0;
+                // SAFETY: whoever made this depot owes that the lock which guards its shelves is held.
+                unsafe { shelf.with(put) }
             }
-            None => Some(magazine),
         }
     }
 
+    /// Keeps a magazine, or hands it back if the depot is full.
+    #[inline]
+    pub(crate) fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
+        let height = self.base.magazines;
+        if height == Self::MAGAZINES_MAX {
+            return Some(magazine);
+        }
+        self.base.magazines = height + 1;
+        self.base.blocks += magazine.len();
+        let free = self.replace(height, magazine);
+        debug_check!(free.is_empty(), "a depot's free place is taken", height as usize);
+        None
+    }
+
     /// The magazine that came last.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Magazine> {
-        self.count = self.count.checked_sub(1)?;
-        self.least = self.least.min(self.count);
-        let place = self.magazines.get_mut(self.count)?;
-        Some(core::mem::replace(place, Magazine::EMPTY))
+        let top = self.base.magazines.checked_sub(1)?;
+        self.base.magazines = top;
+        self.base.least = self.base.least.min(top);
+        let magazine = self.replace(top, Magazine::EMPTY);
+        self.base.blocks -= magazine.len();
+        Some(magazine)
     }
 
     /// Takes the magazine at the bottom if it is of no use; to be called with
     /// each flush.
     pub(crate) fn pop_unused(&mut self) -> Option<Magazine> {
-        self.flushes += 1;
-        if self.flushes >= DEPOT_LOOK_FLUSHES {
-            self.flushes = 0;
-            self.unused = core::mem::replace(&mut self.least, self.count);
+        let base = &mut *self.base;
+        base.flushes += 1;
+        if base.flushes >= DEPOT_LOOK_FLUSHES {
+            base.flushes = 0;
+            base.unused = core::mem::replace(&mut base.least, base.magazines);
         }
-        self.unused = self.unused.checked_sub(1)?;
+        base.unused = base.unused.checked_sub(1)?;
         // The top moves to the bottom: one in so many flushes, that costs less than moving all.
         let top = self.pop()?;
-        match self.magazines.first_mut().filter(|_| self.count > 0) {
-            Some(bottom) => Some(core::mem::replace(bottom, top)),
-            None => Some(top),
+        if self.base.magazines == 0 {
+            return Some(top);
         }
+        self.base.blocks += top.len();
+        let bottom = self.replace(0, top);
+        self.base.blocks -= bottom.len();
+        Some(bottom)
     }
 }
 
 #[cfg(test)]
-impl<const MAGAZINES: usize> Depot<MAGAZINES> {
-    /// Whether each magazine is in its place, and as long as it says.
-    pub(crate) fn is_valid(&self) -> bool {
-        let mut magazines = self.magazines.iter().enumerate();
-        magazines.all(|(place, magazine)| {
-            magazine.is_valid() && magazine.is_empty() == (place >= self.count)
-        })
+impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
+    Depot<'_, B, DEPOTS, HEIGHT>
+{
+    /// Magazines that it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.base.magazines as usize
+    }
+
+    /// Whether each magazine is in its place, and as long as it says, and all blocks are counted.
+    pub(crate) fn is_valid(&mut self) -> bool {
+        let mut blocks = 0;
+        let in_place = (0..Self::MAGAZINES_MAX).all(|height| {
+            let magazine = self.replace(height, Magazine::EMPTY);
+            let is_valid = magazine.is_valid();
+            let is_free = magazine.is_empty();
+            blocks += magazine.len();
+            self.replace(height, magazine);
+            is_valid && is_free == (height >= self.base.magazines)
+        });
+        in_place && blocks == self.base.blocks
     }
 
     /// As if the look before the last flush had found `unused` magazines never needed.
-    pub(crate) fn pretend_unused(&mut self, unused: usize) {
-        self.flushes = DEPOT_LOOK_FLUSHES - 2;
-        self.least = unused;
+    pub(crate) fn pretend_unused(&mut self, unused: u32) {
+        self.base.flushes = DEPOT_LOOK_FLUSHES - 2;
+        self.base.least = unused;
     }
 }
 

@@ -14,28 +14,25 @@
 //! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
 //! free chain of its pool.
 
+mod class;
 mod standstill;
 
+use core::ops::DerefMut;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
-use crate::block::{Block, Chain, Magazine};
-use crate::config::{
-    CLASS_COUNT, DEPOT_BYTES_MAX, DEPOT_MAGAZINES, GIVE_RUNS_MAX, ONE_WAY_FLUSHES,
-    REFILL_POOLS_MAX, SHARD_COUNT,
-};
-use crate::depot::{Depot, Stock};
+use crate::block::{Block, Magazine};
+use crate::config::{CLASS_COUNT, DEPOT_BYTES_MAX, GIVE_RUNS_MAX, ONE_WAY_FLUSHES, SHARD_COUNT};
+use crate::depot::Stock;
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
 use crate::pool_map::PoolMap;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
-
-/// Used pools of a class that debug builds look at whenever it changes.
-const CHECKED_POOLS: usize = 4;
+use class::{CHECKED_POOLS, ClassHeap, HeapShelves, OpenClass};
 
 /// What a refill brings.
 pub(crate) enum Supply {
@@ -54,88 +51,11 @@ pub(crate) enum Direction {
     OneWay,
 }
 
-/// What one shard has of one class.
-struct ClassHeap {
-    depot: Depot<DEPOT_MAGAZINES>,
-    used: PoolList,
-    flushes_since_refill: u32,
-}
-
-// SAFETY: the chains and pools behind its pointers belong to the heap, and are changed by whoever has
-// the lock around this value alone.
-unsafe impl Send for ClassHeap {}
-
-impl ClassHeap {
-    const EMPTY: Self =
-        Self { depot: Depot::EMPTY, used: PoolList::EMPTY, flushes_since_refill: 0 };
-
-    /// Whether the first `most` used pools have some blocks in use and some not, and are those of this
-    /// class. Walks their free chains.
-    fn is_valid(&self, shard: Shard, class: SizeClass, most: usize) -> bool {
-        self.used.is_valid(most, |pool| {
-            let (is_between, is_own) =
-                (!pool.is_full() && !pool.is_empty(), pool.class() == Some(class));
-            is_between && is_own && pool.shard() == shard && pool.is_valid()
-        })
-    }
-
-    /// Free blocks of the first used pools, at most `most`; if the first has none, virgin ones.
-    fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
-        let mut gathered: Option<Chain> = None;
-        for _ in 0..REFILL_POOLS_MAX {
-            let missing = most - gathered.as_ref().map_or(0, |chain| chain.len());
-            let Some(pool) = self.used.first().filter(|_| missing > 0) else { break };
-            let Some(taken) = pool.take(missing) else { break };
-            gathered = Some(taken.behind(gathered));
-            if pool.is_full() {
-                self.used.remove(pool);
-            }
-        }
-        if let Some(chain) = gathered {
-            return Some(Supply::Magazine(chain.into_magazine()));
-        }
-        let pool = self.used.first()?;
-        let range = pool.carve(class, most);
-        if pool.is_full() {
-            self.used.remove(pool);
-        }
-        Some(Supply::Fresh(range))
-    }
-
-    /// Gives a run of blocks back to their pool. If that becomes empty, it is unlinked and put on
-    /// `empty`.
-    ///
-    /// # Safety
-    ///
-    /// - The run lies in one pool of this shard and class.
-    unsafe fn give(&mut self, class: SizeClass, run: Chain, empty: &mut PoolList) {
-        // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
-        let pool = unsafe { Pool::of(run.first()) };
-        let was_full = pool.is_full();
-        // SAFETY: the caller owes that the run lies in this pool.
-        unsafe { pool.give(class, run) };
-        self.relink(pool, was_full, empty);
-    }
-
-    /// Puts a pool that got blocks back where its state belongs.
-    fn relink(&mut self, pool: Pool, was_full: bool, empty: &mut PoolList) {
-        let changed = was_full || pool.is_empty();
-        debug_check!(!changed || pool.is_valid(), "pool in disorder", pool.index());
-        match (was_full, pool.is_empty()) {
-            (true, true) => empty.push(pool),
-            (true, false) => self.used.push(pool),
-            (false, true) => {
-                self.used.remove(pool);
-                empty.push(pool);
-            }
-            (false, false) => {}
-        }
-    }
-}
-
 /// The shared heap, over a source of pages. A value, so that there could be several.
 pub(crate) struct Heap<P> {
     shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
+    /// What the depots of each shard keep their magazines on.
+    shelves: [HeapShelves; SHARD_COUNT],
     /// Threads that have joined each shard and not left.
     threads: [AtomicU32; SHARD_COUNT],
     /// So many shards, the first ones, have ever been joined.
@@ -164,6 +84,7 @@ impl<P: PageSource> Heap<P> {
     pub(crate) const fn new(pages: P) -> Self {
         Self {
             shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
+            shelves: [const { HeapShelves::new() }; SHARD_COUNT],
             threads: [const { AtomicU32::new(0) }; SHARD_COUNT],
             shards_joined: AtomicUsize::new(0),
             stocks: [const { CachePadded::new(Stock::new()) }; SHARD_COUNT],
@@ -171,9 +92,17 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
-    fn class(&self, shard: Shard, class: SizeClass) -> &Lock<ClassHeap> {
+    /// What `shard` has of `class`, until that is dropped this thread's alone.
+    fn lock(
+        &self,
+        shard: Shard,
+        class: SizeClass,
+    ) -> OpenClass<'_, impl DerefMut<Target = ClassHeap>> {
         // Both indices are in range, so the remainders change nothing but the proof.
-        &self.shards[shard.index() % SHARD_COUNT][class.index() % CLASS_COUNT]
+        let (shard, index) = (shard.index() % SHARD_COUNT, class.index() % CLASS_COUNT);
+        let heap = self.shards[shard][index].lock();
+        // SAFETY: of one shard's class and shelves; no other function makes this of either.
+        unsafe { OpenClass::new(heap, &self.shelves[shard], index) }
     }
 
     /// The shard with the fewest threads, which the caller's thread is now one of. No more shards
@@ -251,14 +180,14 @@ impl<P: PageSource> Heap<P> {
     }
 
     fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
-        let mut heap = self.class(shard, class).lock();
+        let mut heap = self.lock(shard, class);
         heap.flushes_since_refill = 0;
         debug_check!(
             heap.is_valid(shard, class, CHECKED_POOLS),
             "class in disorder",
             class.index()
         );
-        let Some(magazine) = heap.depot.pop() else { return heap.gather(class, most) };
+        let Some(magazine) = heap.depot().pop() else { return heap.gather(class, most) };
         drop(heap);
         self.stock(shard).leaves(bytes_of(class, &magazine));
         Some(Supply::Magazine(magazine))
@@ -277,7 +206,7 @@ impl<P: PageSource> Heap<P> {
         class: SizeClass,
         most: u32,
     ) -> Supply {
-        let mut heap = self.class(shard, class).lock();
+        let mut heap = self.lock(shard, class);
         pool.init(shard, class, zeroed);
         self.arenas.map().set(pool.address(), class);
         let range = pool.carve(class, most);
@@ -299,11 +228,12 @@ impl<P: PageSource> Heap<P> {
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
         self.stock(home).comes(bytes_of(class, &magazine));
-        let mut heap = self.class(home, class).lock();
+        let mut heap = self.lock(home, class);
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
-        let overflow = if one_way { Some(magazine) } else { heap.depot.push(magazine) };
-        let unused = heap.depot.pop_unused();
+        let mut depot = heap.depot();
+        let overflow = if one_way { Some(magazine) } else { depot.push(magazine) };
+        let unused = depot.pop_unused();
         drop(heap);
         for magazine in [overflow, unused].into_iter().flatten() {
             // SAFETY: the caller owes where the blocks came from.
@@ -321,7 +251,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Has a depot let a magazine leave, and says if it had one.
     fn evict(&self, shard: Shard, class: SizeClass) -> bool {
-        let evicted = self.class(shard, class).lock().depot.pop();
+        let evicted = self.lock(shard, class).depot().pop();
         let has_evicted = evicted.is_some();
         if let Some(magazine) = evicted {
             // SAFETY: what the depot holds came through `flush`.
@@ -393,7 +323,7 @@ impl<P: PageSource> Heap<P> {
         // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;
         let mut given = 0;
-        let mut heap = self.class(shard, class).lock();
+        let mut heap = self.lock(shard, class);
         for run in runs.iter_mut().map_while(Option::take) {
             // SAFETY: one pool's run, from this shard; the caller owes the class.
             unsafe { heap.give(class, run, &mut empty) };
@@ -411,7 +341,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Gives a magazine back that the depot of `shard` has for nothing, if there is one.
     pub(crate) fn give_back_unused(&self, shard: Shard, class: SizeClass) {
-        let unused = self.class(shard, class).lock().depot.pop_unused();
+        let unused = self.lock(shard, class).depot().pop_unused();
         if let Some(magazine) = unused {
             // SAFETY: what the depot holds came through `flush`.
             unsafe { self.leave_depot(shard, class, magazine) };
@@ -426,7 +356,7 @@ impl<P: PageSource> Heap<P> {
     pub(crate) unsafe fn give_back_fresh(&self, class: SizeClass, range: FreshRange) {
         let Some(pool) = range.pool() else { return };
         let mut empty = PoolList::EMPTY;
-        let mut heap = self.class(pool.shard(), class).lock();
+        let mut heap = self.lock(pool.shard(), class);
         let was_full = pool.is_full();
         // SAFETY: the range lies in this pool, and the caller gives it up.
         unsafe { pool.uncarve(class, range) };

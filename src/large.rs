@@ -19,6 +19,7 @@ mod demand;
 mod swings;
 
 use core::alloc::GlobalAlloc;
+use core::ops::DerefMut;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +27,7 @@ use crate::block::{Magazine, address_of};
 use crate::config::{
     LARGE_CLASS_COUNT, LARGE_DEPOT_BYTES_MIN, LARGE_DEPOT_MAGAZINES, LARGE_TAKEN_PER_DEPOT_BYTE,
 };
-use crate::depot::{Depot, Stock};
+use crate::depot::{Depot, DepotBase, Shelves, Stock, shelves_above_base};
 use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
@@ -35,7 +36,8 @@ pub(crate) use swings::Swings;
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
 pub(crate) struct LargeHeap<S> {
-    depots: [Lock<LargeDepot>; LARGE_CLASS_COUNT],
+    bases: [Lock<DepotBase>; LARGE_CLASS_COUNT],
+    shelves: LargeShelves,
     stock: Stock,
     /// Bytes of blocks of all classes that the system allocator has given and not got back, as far as
     /// threads have told.
@@ -45,18 +47,20 @@ pub(crate) struct LargeHeap<S> {
     system: S,
 }
 
-/// The depot of one class.
-struct LargeDepot(Depot<LARGE_DEPOT_MAGAZINES>);
+/// What the depots keep their magazines on.
+type LargeShelves = Shelves<LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 
-// SAFETY: the chains behind its pointers belong to the depot, and are changed by whoever has the lock
-// around this value alone.
-unsafe impl Send for LargeDepot {}
+const LARGE_DEPOT_SHELVES: usize = shelves_above_base(LARGE_DEPOT_MAGAZINES);
+
+/// The depot of one class, until it is dropped this thread's alone.
+type LargeDepot<'a, C> = Depot<'a, C, LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 
 impl<S: GlobalAlloc> LargeHeap<S> {
     /// Depots without blocks.
     pub(crate) const fn new(system: S) -> Self {
         Self {
-            depots: [const { Lock::new(LargeDepot(Depot::EMPTY)) }; LARGE_CLASS_COUNT],
+            bases: [const { Lock::new(DepotBase::EMPTY) }; LARGE_CLASS_COUNT],
+            shelves: LargeShelves::new(),
             stock: Stock::new(),
             taken_bytes: AtomicUsize::new(0),
             demand: Demand::new(),
@@ -64,9 +68,14 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
     }
 
-    fn depot(&self, class: LargeClass) -> &Lock<LargeDepot> {
+    fn base(&self, class: LargeClass) -> &Lock<DepotBase> {
         // The index is in range, so the remainder changes nothing but the proof.
-        &self.depots[class.index() % LARGE_CLASS_COUNT]
+        &self.bases[class.index() % LARGE_CLASS_COUNT]
+    }
+
+    fn lock(&self, class: LargeClass) -> LargeDepot<'_, impl DerefMut<Target = DepotBase>> {
+        // SAFETY: the base of this class's depot, behind its lock; no other function opens a depot.
+        unsafe { self.shelves.depot(class.index(), self.base(class).lock()) }
     }
 
     /// A new block of `class`, of which the caller is to tell [`LargeHeap::report_taken`].
@@ -146,7 +155,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
             // No lock while a program only builds up; a magazine that comes this moment is no loss.
             return None;
         }
-        let magazine = self.depot(class).lock().0.pop()?;
+        let magazine = self.lock(class).pop()?;
         self.stock.leaves(bytes_of(class, &magazine));
         Some(magazine)
     }
@@ -162,9 +171,9 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
         debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
         self.stock.comes(bytes_of(class, &magazine));
-        let mut depot = self.depot(class).lock();
-        let overflow = depot.0.push(magazine);
-        let unused = depot.0.pop_unused();
+        let mut depot = self.lock(class);
+        let overflow = depot.push(magazine);
+        let unused = depot.pop_unused();
         drop(depot);
         for magazine in [overflow, unused].into_iter().flatten() {
             // SAFETY: what a depot holds came through this function.
@@ -176,7 +185,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Has a depot let a magazine leave, and returns its bytes.
     fn evict(&self, class: LargeClass) -> usize {
-        let evicted = self.depot(class).lock().0.pop();
+        let evicted = self.lock(class).pop();
         evicted.map_or(0, |magazine| {
             // SAFETY: what a depot holds came through `flush`.
             unsafe { self.leave(class, magazine) }
@@ -233,7 +242,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// Blocks in the depots, and bytes of them.
     pub(crate) fn cached(&self) -> (usize, usize) {
         LargeClass::all().fold((0, 0), |(all_blocks, bytes), class| {
-            let blocks = self.depot(class).lock().0.blocks();
+            let blocks = self.base(class).lock().blocks();
             (all_blocks + blocks, bytes + blocks * class.bytes())
         })
     }
@@ -245,7 +254,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Closes all locks, so that a `fork` finds no depot half changed.
     pub(crate) fn lock_for_fork(&self) {
-        self.depots.iter().for_each(|depot| depot.lock_and_leave_closed(|_| {}));
+        self.bases.iter().for_each(|base| base.lock_and_leave_closed(|_| {}));
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.
@@ -254,9 +263,9 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     ///
     /// - [`LargeHeap::lock_for_fork`] was called before, by this thread or its image in the parent.
     pub(crate) unsafe fn unlock_after_fork(&self) {
-        for depot in &self.depots {
+        for base in &self.bases {
             // SAFETY: the caller owes the call before.
-            unsafe { depot.force_unlock() };
+            unsafe { base.force_unlock() };
         }
     }
 }

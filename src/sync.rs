@@ -1,4 +1,4 @@
-//! The one lock of the crate.
+//! The one lock of the crate, and a place apart for what it guards.
 //!
 //! A spinning lock that yields its time slice while it waits: an allocator cannot use a mutex that
 //! may itself allocate or unwind. It is held for bounded work only, never across a call to the
@@ -19,4 +19,4 @@ mod lock;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Guarded, Lock};

@@ -331,3 +331,6 @@ pub(crate) fn or_after_trim(
 pub(crate) fn place_at(address: usize) -> Option<Place> {
     HEAP.pool_map().place_at(address)
 }
+
+#[cfg(test)]
+mod tests;

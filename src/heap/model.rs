@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::block::Block;
 use crate::census::Stats;
+use crate::config::{DEPOT_MAGAZINES, SHELF_MAGAZINES};
 use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
 pub(crate) use pages::ModelPages;
 
@@ -123,8 +124,8 @@ impl Model {
 
     /// A class's magazines and its used pools are in order.
     fn assert_is_valid(&self, shard: Shard, class: SizeClass) {
-        let heap = self.heap.class(shard, class).lock();
-        assert!(heap.depot.is_valid(), "depot in disorder");
+        let mut heap = self.heap.lock(shard, class);
+        assert!(heap.depot().is_valid(), "depot in disorder");
         assert!(heap.is_valid(shard, class, usize::MAX), "used pools in disorder");
     }
 
@@ -184,7 +185,7 @@ fn what_finds_no_place_in_a_depot_goes_to_the_pools() {
         let alone: Vec<Blocks> = (1..DEPOT_MAGAZINES).map(|_| model.refill(class, 1)).collect();
         alone.into_iter().for_each(|block| model.flush(class, block));
         // One place is left, and the second flush from now finds that two magazines were of no use.
-        model.heap.class(Shard::FIRST, class).lock().depot.pretend_unused(2);
+        model.heap.lock(Shard::FIRST, class).depot().pretend_unused(2);
         let threads = blocks.map(|blocks| {
             let model = model.clone();
             spawn(move || model.flush(class, blocks))
@@ -197,13 +198,37 @@ fn what_finds_no_place_in_a_depot_goes_to_the_pools() {
 }
 
 #[test]
+fn depots_above_their_base_keep_their_magazines_apart() {
+    explore("shelves", || {
+        let model = Model::new();
+        let tops = [one_class(), other_class()].map(|class| {
+            let top = model.refill(class, 2);
+            let alone: Vec<_> = (0..SHELF_MAGAZINES).map(|_| model.refill(class, 1)).collect();
+            alone.into_iter().for_each(|block| model.flush(class, block));
+            (class, top)
+        });
+        let threads = tops.map(|(class, top)| {
+            let model = model.clone();
+            spawn(move || {
+                model.flush(class, top);
+                let top = model.refill(class, 8);
+                assert_eq!(top.0.len(), 2, "what this thread has put there");
+                model.give_back(class, top);
+            })
+        });
+        threads.into_iter().for_each(join);
+        model.assert_all_is_back();
+    });
+}
+
+#[test]
 fn a_one_way_phase_empties_the_depot_while_others_fill_it() {
     explore("one way", || {
         let (model, class) = (Model::new(), one_class());
         let blocks = [8, 4, 2].map(|most| model.refill(class, most));
         let kept = model.refill(class, 1);
         model.flush(class, kept);
-        model.heap.class(Shard::FIRST, class).lock().flushes_since_refill = ONE_WAY_FLUSHES - 1;
+        model.heap.lock(Shard::FIRST, class).flushes_since_refill = ONE_WAY_FLUSHES - 1;
         let threads = blocks.map(|blocks| {
             let model = model.clone();
             spawn(move || model.flush(class, blocks))

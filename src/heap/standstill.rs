@@ -1,6 +1,7 @@
 //! The heap at a standstill: all of its locks closed, for a `fork` or for whoever shows it as it is.
 
-use super::{ClassHeap, Heap};
+use super::Heap;
+use super::class::ClassHeap;
 use crate::census::Surveyor;
 use crate::os::PageSource;
 use crate::size_class::SizeClass;

@@ -12,7 +12,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Whether the depot of a class holds anything.
     pub(crate) fn has_magazine(&self, shard: Shard, class: SizeClass) -> bool {
-        self.class(shard, class).lock().depot.len() > 0
+        self.lock(shard, class).depot().len() > 0
     }
 
     /// Whether all depots, used pools and lists of arenas are in order, and each byte of the arenas is of one
@@ -26,8 +26,8 @@ impl<P: PageSource> Heap<P> {
         stats.is_balanced()
             && self.arenas.is_valid()
             && classes.all(|(shard, class)| {
-                let heap = self.class(shard, class).lock();
-                heap.depot.is_valid() && heap.is_valid(shard, class, usize::MAX)
+                let mut heap = self.lock(shard, class);
+                heap.depot().is_valid() && heap.is_valid(shard, class, usize::MAX)
             })
     }
 }

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::block::Block;
+use crate::block::Chain;
+use crate::config::DEPOT_MAGAZINES;
 use crate::config::{DEPOT_LOOK_FLUSHES, LOOK_MILLISECONDS};
 use crate::os::testing::TestPages;
 
@@ -103,14 +105,14 @@ fn what_a_depot_has_for_nothing_goes_back_while_it_is_in_use() {
     for magazine in fill(&heap, class, 10, 8) {
         flush(&heap, class, magazine);
     }
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 10);
+    assert_eq!(heap.lock(Shard::FIRST, class).depot().len(), 10);
     // Two magazines go out and come back, round after round: eight are of no use.
     for _ in 0..DEPOT_LOOK_FLUSHES {
         for magazine in fill(&heap, class, 2, 8) {
             flush(&heap, class, magazine);
         }
     }
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 2);
+    assert_eq!(heap.lock(Shard::FIRST, class).depot().len(), 2);
     assert_all_is_back(&heap, &pages);
 }
 
@@ -277,9 +279,9 @@ fn what_the_last_thread_of_a_shard_leaves_in_its_depots_serves_those_that_come_s
     for magazine in fill(&heap, class, 4, 8) {
         flush(&heap, class, magazine);
     }
-    assert_eq!(heap.class(gone, class).lock().depot.blocks(), 4 * 8);
+    assert_eq!(heap.lock(gone, class).depot.blocks(), 4 * 8);
     heap.leave(gone);
-    let depot_len = |shard| heap.class(shard, class).lock().depot.len();
+    let depot_len = |shard| heap.lock(shard, class).depot().len();
     let Some(Supply::Magazine(found)) = heap.refill(alive, class, 8) else { panic!("a depot") };
     assert_eq!(depot_len(gone), 3);
     give_back(&heap, class, found);
@@ -302,7 +304,7 @@ fn while_a_thread_is_in_a_shard_time_leaves_its_depots_alone() {
     }
     pages.milliseconds.fetch_add(LOOK_MILLISECONDS, Ordering::SeqCst);
     let other = refill(&heap, class_of(8), 1).expect("memory");
-    assert_eq!(heap.class(joined, class).lock().depot.len(), 4);
+    assert_eq!(heap.lock(joined, class).depot().len(), 4);
     give_back(&heap, class_of(8), other);
     assert_all_is_back(&heap, &pages);
 }

@@ -87,7 +87,7 @@ impl Model {
     }
 
     fn assert_is_valid(&self, class: LargeClass) {
-        assert!(self.heap.depot(class).lock().0.is_valid(), "depot in disorder");
+        assert!(self.heap.lock(class).is_valid(), "depot in disorder");
     }
 
     fn assert_all_is_back(&self) {

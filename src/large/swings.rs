@@ -26,8 +26,9 @@ pub(crate) struct Swings {
     high_before: AtomicUsize,
     /// The bottom of the fall under way, or of the last one.
     low: AtomicUsize,
-    /// The library gives back what is more than this.
-    held: AtomicUsize,
+    /// The library gives back what is more than this and `HELD_BYTES_FIRST`. As all others, zero at first, so
+    /// that the static which it lies in costs no memory until it is in use.
+    held_beyond_first: AtomicUsize,
     /// Falls of more than that with a rise of as much after them, since it was last told to hold more.
     count: AtomicUsize,
     /// The largest of these, in bytes.
@@ -44,11 +45,16 @@ impl Swings {
             high: AtomicUsize::new(0),
             high_before: AtomicUsize::new(0),
             low: AtomicUsize::new(0),
-            held: AtomicUsize::new(HELD_BYTES_FIRST),
+            held_beyond_first: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             largest: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
         }
+    }
+
+    /// Bytes that the library holds.
+    fn held(&self) -> usize {
+        HELD_BYTES_FIRST + self.held_beyond_first.load(Ordering::Relaxed)
     }
 
     /// So many bytes are in use now.
@@ -60,14 +66,14 @@ impl Swings {
             let low = self.low.load(Ordering::Relaxed);
             if now < low {
                 self.low.fetch_min(now, Ordering::Relaxed);
-            } else if now - low >= self.held.load(Ordering::Relaxed) {
+            } else if now - low >= self.held() {
                 self.turn_up_slow(now);
             }
         } else {
             let high = self.high.load(Ordering::Relaxed);
             if now > high {
                 self.high.fetch_max(now, Ordering::Relaxed);
-            } else if high - now >= self.held.load(Ordering::Relaxed) {
+            } else if high - now >= self.held() {
                 self.turn_down_slow(now);
             }
         }
@@ -92,7 +98,7 @@ impl Swings {
         self.low.store(now, Ordering::Relaxed);
         // What fell and has risen again: neither a start from nothing nor the rest of a larger heap.
         let swing = high.min(high_before).saturating_sub(low);
-        if swing >= self.held.load(Ordering::Relaxed) {
+        if swing >= self.held() {
             self.largest.fetch_max(swing, Ordering::Relaxed);
             self.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -117,7 +123,7 @@ impl Swings {
     /// Forgets what should be held beyond what is anyway; whether that was anything.
     pub(crate) fn end_hold(&self) -> bool {
         self.count.store(0, Ordering::Relaxed);
-        self.held.swap(HELD_BYTES_FIRST, Ordering::Relaxed) > HELD_BYTES_FIRST
+        self.held_beyond_first.swap(0, Ordering::Relaxed) > 0
     }
 
     #[cold]
@@ -129,7 +135,9 @@ impl Swings {
         let largest = self.largest.swap(0, Ordering::Relaxed);
         // The next one may be a little larger.
         let held = (2 * largest).min(HELD_BYTES_MAX);
-        (self.held.swap(held, Ordering::Relaxed) < held).then_some(held)
+        let beyond_first = held.saturating_sub(HELD_BYTES_FIRST);
+        let before = self.held_beyond_first.fetch_max(beyond_first, Ordering::Relaxed);
+        (before < beyond_first).then_some(held)
     }
 }
 

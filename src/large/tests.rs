@@ -105,7 +105,7 @@ fn what_is_no_longer_used_makes_place() {
     };
     fill(old);
     fill(new);
-    let count = |class: LargeClass| heap.depot(class).lock().0.len();
+    let count = |class: LargeClass| heap.lock(class).len();
     assert!(count(old) < count(new), "{} and {}", count(old), count(new));
     assert_all_is_back(&heap, &system);
 }

@@ -86,6 +86,31 @@ impl<T> Lock<T> {
     }
 }
 
+/// A value that lies apart from the lock that guards it.
+pub(crate) struct Guarded<T>(UnsafeCell<T>);
+
+// SAFETY: the threads of a model take turns on one thread, as the head of this file says.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T> Guarded<T> {
+    /// A value for a lock to guard.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Has `change` see the value.
+    ///
+    /// # Safety
+    ///
+    /// - The caller holds the lock that guards the value, which is always the same one.
+    /// - `change` does not come here again.
+    pub(crate) unsafe fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        testing::write_at(self.0.get().addr());
+        // SAFETY: the caller owes that no other thread and no caller of this function is in here.
+        change(unsafe { &mut *self.0.get() })
+    }
+}
+
 struct Guard<'a, T> {
     /// `Some` until the guard is dropped.
     closed: Option<MutexGuard<'static, ()>>,

@@ -1,5 +1,6 @@
 //! The lock of every build but the model's.
 
+use core::cell::UnsafeCell;
 use core::ops::DerefMut;
 
 use crossbeam_utils::CachePadded;
@@ -51,5 +52,30 @@ impl<T> Lock<T> {
     pub(crate) unsafe fn force_unlock(&self) {
         // SAFETY: the caller owes both conditions, which are those of `SpinMutex::force_unlock`.
         unsafe { self.0.force_unlock() }
+    }
+}
+
+/// A value that lies apart from the lock that guards it.
+pub(crate) struct Guarded<T>(UnsafeCell<T>);
+
+// SAFETY: `with` is the only way to the value, and its caller owes that there is one at a time.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T> Guarded<T> {
+    /// A value for a lock to guard.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Has `change` see the value.
+    ///
+    /// # Safety
+    ///
+    /// - The caller holds the lock that guards the value, which is always the same one.
+    /// - `change` does not come here again.
+    #[inline]
+    pub(crate) unsafe fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the caller owes that no other thread and no caller of this function is in here.
+        change(unsafe { &mut *self.0.get() })
     }
 }

@@ -12,7 +12,7 @@ fn pool_with(heap: &TestHeap, class: SizeClass, blocks: u32) -> Pool {
 }
 
 fn is_valid(heap: &TestHeap, shard: Shard, class: SizeClass) -> bool {
-    heap.class(Shard::FIRST, class).lock().is_valid(shard, class, usize::MAX)
+    heap.lock(Shard::FIRST, class).is_valid(shard, class, usize::MAX)
 }
 
 #[test]
@@ -24,14 +24,14 @@ fn a_class_is_valid_with_pools_of_its_own_that_are_neither_full_nor_empty() {
     let second = Shard::all().nth(1).expect("a second shard");
     for (blocks, is_lawful) in [(3, true), (0, false), (per_pool, false)] {
         let pool = pool_with(&heap, class, blocks);
-        heap.class(Shard::FIRST, class).lock().used.push(pool);
+        heap.lock(Shard::FIRST, class).used.push(pool);
         assert_eq!(is_valid(&heap, Shard::FIRST, class), is_lawful, "{blocks} blocks in use");
         assert!(!is_valid(&heap, second, class), "of another shard");
-        heap.class(Shard::FIRST, class).lock().used.remove(pool);
+        heap.lock(Shard::FIRST, class).used.remove(pool);
     }
     let pool = pool_with(&heap, class, 3);
     let foreign = class_of(504);
-    heap.class(Shard::FIRST, foreign).lock().used.push(pool);
+    heap.lock(Shard::FIRST, foreign).used.push(pool);
     assert!(!is_valid(&heap, Shard::FIRST, foreign), "of another class");
 }
 
@@ -91,7 +91,7 @@ fn what_a_depot_has_for_nothing_goes_when_threads_give_back_without_it() {
     for _ in 0..3 * DEPOT_LOOK_FLUSHES {
         heap.give_back_unused(Shard::FIRST, class);
     }
-    assert_eq!(heap.class(Shard::FIRST, class).lock().depot.len(), 0);
+    assert_eq!(heap.lock(Shard::FIRST, class).depot().len(), 0);
     heap.release_free();
     assert_eq!(pages.live(), 0);
 }

@@ -1,0 +1,141 @@
+//! What one shard of the heap has of one class: called with the lock held that it lies behind.
+
+use core::ops::{Deref, DerefMut};
+
+use super::Supply;
+use crate::block::Chain;
+use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, REFILL_POOLS_MAX};
+use crate::depot::{Depot, DepotBase, Shelves, shelves_above_base};
+use crate::os::debug_check;
+use crate::pool::{Pool, PoolList, Shard};
+use crate::size_class::SizeClass;
+
+/// Used pools of a class that debug builds look at whenever it changes.
+pub(super) const CHECKED_POOLS: usize = 4;
+
+/// What the depots of one shard keep their magazines on.
+pub(super) type HeapShelves = Shelves<CLASS_COUNT, DEPOT_SHELVES>;
+
+const DEPOT_SHELVES: usize = shelves_above_base(DEPOT_MAGAZINES);
+
+/// What one shard has of one class.
+pub(super) struct ClassHeap {
+    pub(super) depot: DepotBase,
+    pub(super) used: PoolList,
+    pub(super) flushes_since_refill: u32,
+}
+
+// SAFETY: the chains and pools behind its pointers belong to the heap, and are changed by whoever has
+// the lock around this value alone.
+unsafe impl Send for ClassHeap {}
+
+impl ClassHeap {
+    pub(super) const EMPTY: Self =
+        Self { depot: DepotBase::EMPTY, used: PoolList::EMPTY, flushes_since_refill: 0 };
+
+    /// Whether the first `most` used pools have some blocks in use and some not, and are those of this
+    /// class. Walks their free chains.
+    pub(super) fn is_valid(&self, shard: Shard, class: SizeClass, most: usize) -> bool {
+        self.used.is_valid(most, |pool| {
+            let (is_between, is_own) =
+                (!pool.is_full() && !pool.is_empty(), pool.class() == Some(class));
+            is_between && is_own && pool.shard() == shard && pool.is_valid()
+        })
+    }
+
+    /// Free blocks of the first used pools, at most `most`; if the first has none, virgin ones.
+    #[inline]
+    pub(super) fn gather(&mut self, class: SizeClass, most: u32) -> Option<Supply> {
+        let mut gathered: Option<Chain> = None;
+        for _ in 0..REFILL_POOLS_MAX {
+            let missing = most - gathered.as_ref().map_or(0, |chain| chain.len());
+            let Some(pool) = self.used.first().filter(|_| missing > 0) else { break };
+            let Some(taken) = pool.take(missing) else { break };
+            gathered = Some(taken.behind(gathered));
+            if pool.is_full() {
+                self.used.remove(pool);
+            }
+        }
+        if let Some(chain) = gathered {
+            return Some(Supply::Magazine(chain.into_magazine()));
+        }
+        let pool = self.used.first()?;
+        let range = pool.carve(class, most);
+        if pool.is_full() {
+            self.used.remove(pool);
+        }
+        Some(Supply::Fresh(range))
+    }
+
+    /// Gives a run of blocks back to their pool. If that becomes empty, it is unlinked and put on
+    /// `empty`.
+    ///
+    /// # Safety
+    ///
+    /// - The run lies in one pool of this shard and class.
+    #[inline]
+    pub(super) unsafe fn give(&mut self, class: SizeClass, run: Chain, empty: &mut PoolList) {
+        // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
+        let pool = unsafe { Pool::of(run.first()) };
+        let was_full = pool.is_full();
+        // SAFETY: the caller owes that the run lies in this pool.
+        unsafe { pool.give(class, run) };
+        self.relink(pool, was_full, empty);
+    }
+
+    /// Puts a pool that got blocks back where its state belongs.
+    #[inline]
+    pub(super) fn relink(&mut self, pool: Pool, was_full: bool, empty: &mut PoolList) {
+        let changed = was_full || pool.is_empty();
+        debug_check!(!changed || pool.is_valid(), "pool in disorder", pool.index());
+        match (was_full, pool.is_empty()) {
+            (true, true) => empty.push(pool),
+            (true, false) => self.used.push(pool),
+            (false, true) => {
+                self.used.remove(pool);
+                empty.push(pool);
+            }
+            (false, false) => {}
+        }
+    }
+}
+
+/// What one shard has of one class while its lock is held, with the depot's magazines.
+pub(super) struct OpenClass<'a, G> {
+    heap: G,
+    shelves: &'a HeapShelves,
+    index: usize,
+}
+
+impl<'a, G: DerefMut<Target = ClassHeap>> OpenClass<'a, G> {
+    /// The class `index` of the shard that has the shelves.
+    ///
+    /// # Safety
+    ///
+    /// - `heap` is the guard of that class's lock, and always of that lock for these shelves and this index.
+    #[inline]
+    pub(super) unsafe fn new(heap: G, shelves: &'a HeapShelves, index: usize) -> Self {
+        Self { heap, shelves, index }
+    }
+
+    /// The depot.
+    #[inline]
+    pub(super) fn depot(&mut self) -> Depot<'_, &mut DepotBase, CLASS_COUNT, DEPOT_SHELVES> {
+        // SAFETY: whoever made this owes that the base is this depot's, and behind the lock held.
+        unsafe { self.shelves.depot(self.index, &mut self.heap.depot) }
+    }
+}
+
+impl<G: Deref<Target = ClassHeap>> Deref for OpenClass<'_, G> {
+    type Target = ClassHeap;
+
+    fn deref(&self) -> &ClassHeap {
+        &self.heap
+    }
+}
+
+impl<G: DerefMut<Target = ClassHeap>> DerefMut for OpenClass<'_, G> {
+    fn deref_mut(&mut self) -> &mut ClassHeap {
+        &mut self.heap
+    }
+}

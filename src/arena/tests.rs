@@ -1,4 +1,5 @@
 mod bounds;
+mod lists;
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;

@@ -245,7 +245,7 @@ pub enum SystemTuning {
     /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
     /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has
     /// been free for half a second: then the thread that comes by has the library give back all that is
-    /// free (`malloc_trim`). As long as a program has only its main thread, more stays until then: all that it
+    /// free (`malloc_trim`). As long as there is only one arena, more stays until then: all that the program
     /// has been seen to take and free time after time. Threads share one arena for each four processors, where
     /// `MALLOC_ARENA_MAX` does not say otherwise; by itself the library has up to eight for each. Only an
     /// allocator over [`std::alloc::System`] does so.

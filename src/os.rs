@@ -68,6 +68,15 @@ mod system_allocator;
     not(miri),
 ))]
 mod pin;
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    not(target_feature = "crt-static"),
+    not(obmalloc_no_arenas),
+    not(miri),
+)))]
+#[path = "os/unpinned.rs"]
+mod pin;
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[path = "os/constant_offset.rs"]
@@ -102,6 +111,7 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 pub(crate) mod testing;
 
 pub(crate) use offset::in_register;
+pub(crate) use pin::is_shared_library;
 pub(crate) use sanitizer::{expect_in_use, poison, unpoison};
 #[cfg(not(feature = "preload"))]
 pub(crate) use system::spawn;

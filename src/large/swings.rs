@@ -2,9 +2,9 @@
 //! frees as much time after time, as one that works through frames or documents does, pays for each page of
 //! it anew if the library gives it back to the kernel in between; so the library is told to hold as much.
 //!
-//! Only as long as no thread but the main one has come: glibc gives back the top of the main thread's heap
-//! when it is asked to, and that of another thread's not before that thread frees a block there, which it may
-//! never do.
+//! Only as long as no thread comes that may have another heap of the library's than the main one: glibc gives back
+//! the top of the main thread's heap when it is asked to, and that of another not before a thread which has it
+//! frees a block there, which it may never do. With few processors all threads share one.
 //!
 //! A fall or a rise counts from the size on that is given back at all, so that what the library holds anyway
 //! is not looked at.
@@ -33,6 +33,8 @@ pub(crate) struct Swings {
     count: AtomicUsize,
     /// The largest of these, in bytes.
     largest: AtomicUsize,
+    /// Whether all threads share one heap of the library's.
+    is_shared: AtomicBool,
     /// Whether nothing is held, or looked at, any more.
     has_ended: AtomicBool,
 }
@@ -48,6 +50,7 @@ impl Swings {
             held_beyond_first: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             largest: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
         }
     }
@@ -108,6 +111,16 @@ impl Swings {
     #[inline]
     pub(crate) fn take_hold(&self) -> Option<usize> {
         if self.count.load(Ordering::Relaxed) < SWINGS_PER_HOLD { None } else { self.hold_slow() }
+    }
+
+    /// The library has one heap for all threads that come.
+    pub(crate) fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another thread than the main one is no reason to end.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is to be held any more.

@@ -48,16 +48,14 @@ pub(crate) fn has_users_thresholds() -> bool {
     is_users
 }
 
-/// Has the library spread threads over so many heaps at most, unless the user has said how many. To be asked
-/// where the environment may be read, before there are threads.
-pub(crate) fn limit_arenas(count: usize) {
+/// Has the library spread threads over so many heaps at most, unless the user has said how many, and says if it
+/// will. To be asked where the environment may be read, before there are threads.
+pub(crate) fn limit_arenas(count: usize) -> bool {
     let mut is_users = false;
     super::for_each_variable(b"MALLOC_ARENA_", |_, _| is_users = true);
-    if !is_users {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        // SAFETY: `mallopt` has no conditions.
-        unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
-    }
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    // SAFETY: `mallopt` has no conditions.
+    !is_users && unsafe { libc::mallopt(libc::M_ARENA_MAX, count) } != 0
 }
 
 /// Has the library adapt the thresholds above which memory goes back to the kernel from where the free of a

@@ -8,8 +8,14 @@
 //!
 //! The main program is never unloaded; there this costs a look at its addresses.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use core::ptr;
+
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as ProgramHeader;
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as ProgramHeader;
 
 /// What the loader calls when it has loaded this code; it is `#[used]`, since nothing else refers to it.
 #[used]
@@ -18,37 +24,38 @@ use core::mem::MaybeUninit;
 static PIN_WHEN_LOADED: extern "C" fn() = pin_unless_main_program;
 
 extern "C" fn pin_unless_main_program() {
-    let here = pin_unless_main_program as *const c_void;
-    // SAFETY: the function has this type, and takes what is passed with it for an address alone.
-    if unsafe { libc::dl_iterate_phdr(Some(is_in_first), here.cast_mut()) } != IN_FIRST {
-        pin(here);
+    if is_shared_library() {
+        pin(pin_unless_main_program as *const c_void);
     }
 }
 
-const IN_FIRST: c_int = 1;
-const NOT_IN_FIRST: c_int = 2;
+/// Whether this is the code of a shared library, and may have been loaded at any time. Asks nobody who has a
+/// lock: the kernel tells each process where the headers of its program are.
+pub(crate) fn is_shared_library() -> bool {
+    let here = (is_shared_library as *const c_void).addr();
+    !program_headers().any(|(start, bytes)| here.wrapping_sub(start) < bytes)
+}
 
-/// Says whether an address lies in the object that it is called with; other than zero, so that it is called
-/// with the first alone, which is the main program.
-unsafe extern "C" fn is_in_first(
-    object: *mut libc::dl_phdr_info,
-    _bytes: usize,
-    address: *mut c_void,
-) -> c_int {
-    // SAFETY: the loader passes an object that is valid during the call.
-    let object = unsafe { &*object };
-    for index in 0..usize::from(object.dlpi_phnum) {
-        // SAFETY: the object has so many headers.
-        let header = unsafe { object.dlpi_phdr.add(index) };
-        // SAFETY: as above; they are mapped as long as the object is.
-        let header = unsafe { header.read() };
-        let start = object.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
-        let is_loaded = header.p_type == libc::PT_LOAD;
-        if is_loaded && address.addr().wrapping_sub(start) < header.p_memsz as usize {
-            return IN_FIRST;
-        }
-    }
-    NOT_IN_FIRST
+/// Where the main program is loaded: addresses and lengths.
+fn program_headers() -> impl Iterator<Item = (usize, usize)> {
+    // SAFETY: the call has no conditions; what is not known is zero.
+    let first = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // SAFETY: as above.
+    let known = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+    let count = if first == 0 { 0 } else { known };
+    let first = ptr::with_exposed_provenance::<ProgramHeader>(first);
+    let headers = (0..count).map(move |index| {
+        // SAFETY: so many headers are there, as long as the process is.
+        let header = unsafe { first.add(index) };
+        // SAFETY: as above.
+        unsafe { header.read() }
+    });
+    // They are part of what is loaded, and one of them says at which address they are meant to be.
+    let meant = headers.clone().find(|header| header.p_type == libc::PT_PHDR);
+    let moved = meant.map_or(0, |header| first.addr().wrapping_sub(header.p_vaddr as usize));
+    headers
+        .filter(|header| header.p_type == libc::PT_LOAD)
+        .map(move |header| (moved.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize))
 }
 
 /// Has the loader never unload the object that has this address.
@@ -64,4 +71,25 @@ fn pin(address: *const c_void) {
     // If the loader refuses, the library is as any other: it must stay open.
     // SAFETY: the name is the loader's own; what has it is loaded already, so that nothing new runs.
     unsafe { libc::dlopen(object.dli_fname, mode) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_main_program_is_no_shared_library() {
+        assert!(!is_shared_library());
+    }
+
+    #[test]
+    fn what_is_loaded_lies_in_the_main_program_and_what_is_not_does_not() {
+        let is_in = |address: usize| {
+            program_headers().any(|(start, bytes)| address.wrapping_sub(start) < bytes)
+        };
+        assert!(is_in((&raw const PIN_WHEN_LOADED).addr()));
+        let on_stack = 0;
+        assert!(!is_in((&raw const on_stack).addr()));
+        assert!(!is_in((libc::getauxval as *const c_void).addr()), "of the C library");
+    }
 }

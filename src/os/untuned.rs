@@ -8,7 +8,9 @@ pub(crate) fn has_users_thresholds() -> bool {
 }
 
 /// Nothing, as above.
-pub(crate) fn limit_arenas(_count: usize) {}
+pub(crate) fn limit_arenas(_count: usize) -> bool {
+    false
+}
 
 /// Nothing, as above.
 pub(crate) fn tune_early() {}

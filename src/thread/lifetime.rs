@@ -70,7 +70,12 @@ pub(crate) fn config(chosen: &Config) -> Config {
         }
     });
     if config.system_tuning() != SystemTuning::Off {
-        os::limit_arenas((cores() / CORES_PER_SYSTEM_ARENA).max(1));
+        let arenas = (cores() / CORES_PER_SYSTEM_ARENA).max(1);
+        let is_limited = os::limit_arenas(arenas);
+        // A library that is loaded late may find threads, and more arenas.
+        if is_limited && arenas == 1 && !os::is_shared_library() {
+            LARGE_HEAP.swings().share();
+        }
     }
     match config.system_tuning() {
         SystemTuning::Off => {}

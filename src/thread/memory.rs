@@ -136,10 +136,11 @@ fn end_hold(chosen: &Config) {
     }
 }
 
-/// Has the system allocator hold nothing more as soon as another thread than the main one is here.
+/// Has the system allocator hold nothing more as soon as another thread than the main one is here, if that may
+/// have another arena.
 pub(super) fn notice_thread(chosen: &Config) {
     let swings = LARGE_HEAP.swings();
-    if !swings.has_ended() && !os::is_main_thread() {
+    if !swings.is_shared() && !swings.has_ended() && !os::is_main_thread() {
         swings.end();
         end_hold(chosen);
     }

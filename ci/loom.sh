@@ -145,6 +145,15 @@ mistake 'large blocks are given back and stay in their depot' src/large.rs \
 mistake 'a fork leaves the depots of large blocks open' src/large.rs \
     's/self.bases.iter().for_each(|base| base.lock/self.bases[1..].iter().for_each(|base| base.lock/'
 
+mistake 'what another thread has asked for waits for a thread' src/heap/parked.rs \
+    's/if parked.classes != 0 || !may() {/if parked.classes != 0 || (!may() \&\& false) {/'
+mistake 'a thread looks for requests before it locks the place where it leaves what it held' src/heap/parked.rs \
+    's/\(let mut parked = [^\n]*lock();\)\n        if parked.classes != 0 || !may() {/let may_wait = may();\n\1\nif parked.classes != 0 || !may_wait {/'
+mistake 'a fork leaves the lock of what waits open' src/heap/standstill.rs \
+    's/        for parked in self.parked.iter().take(shards) {\n            parked.lock_and_leave_closed/        for parked in self.parked.iter().take(0) {\nparked.lock_and_leave_closed/'
+mistake 'what waits in a shard is given to a thread and stays' src/heap/parked.rs \
+    's/core::mem::replace(held, Held::NONE)/unsafe { core::ptr::read(held) }/;s/        self.classes &= self.classes - 1;\n//;s/while let Some((class, held)) = parked.take() {/if let Some((class, held)) = parked.take() {/'
+
 mistake 'a trim request is not counted' src/trim.rs \
     's/fetch_add(1,/fetch_add(0,/'
 mistake 'a thread knows of a trim request and does not follow it' src/trim.rs \

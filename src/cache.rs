@@ -20,7 +20,7 @@ use crate::cache_bin::{self, Bin};
 use crate::config::{
     CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, ORDERED_BLOCKS_PER_RUN,
 };
-use crate::heap::{self, Direction, Heap, Supply};
+use crate::heap::{self, Direction, Heap, Held, PARKED_BYTES_MAX, Supply};
 use crate::os::{self, PageSource, debug_check};
 use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
@@ -112,16 +112,38 @@ impl ThreadCache {
         (self.keeping.get() == Keeping::UntilExit).then(|| self.shard.get())
     }
 
-    /// The thread's end has been made to call [`ThreadCache::flush_for_good`].
+    /// The thread's end has been made to call [`ThreadCache::flush_for_good`]. Says if the thread now has what
+    /// one before it held.
     pub(crate) fn keep_until_exit<P: PageSource>(
         &self,
         heap: &Heap<P>,
         cores: usize,
         limits: CacheLimits,
-    ) {
+    ) -> bool {
         self.keeping.set(Keeping::UntilExit);
         self.limits.set(limits);
         self.shard.set(heap.join(cores));
+        heap.unpark(self.shard.get(), |class, held| self.take_over(class, held))
+    }
+
+    /// Has what another thread held of a class, of which this one has nothing.
+    fn take_over(&self, class: SizeClass, held: Held) {
+        let (bin, reserve) = (self.bin(class), self.reserve(class));
+        bin.resize(held.capacity);
+        bin.load(held.loaded);
+        reserve.spare.set(held.spare);
+        reserve.fresh.set(held.fresh);
+    }
+
+    /// What the thread holds of a class, which it then does not.
+    fn hand_over(&self, class: SizeClass) -> Held {
+        let (bin, reserve) = (self.bin(class), self.reserve(class));
+        let capacity = bin.capacity();
+        let loaded = bin.unload();
+        bin.resize(0);
+        let spare = reserve.spare.replace(Magazine::EMPTY);
+        let fresh = reserve.fresh.replace(FreshRange::EMPTY);
+        Held { loaded, capacity, spare, fresh }
     }
 
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
@@ -250,20 +272,16 @@ impl ThreadCache {
     }
 
     fn flush_class<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) {
-        let reserve = self.reserve(class);
-        let spare = reserve.spare.replace(Magazine::EMPTY);
-        let fresh = reserve.fresh.replace(FreshRange::EMPTY);
-        let loaded = self.bin(class).unload();
-        self.bin(class).resize(0);
-        if spare.is_empty() && loaded.is_empty() && fresh.pool().is_none() {
+        let held = self.hand_over(class);
+        if held.is_empty() {
             return;
         }
-        // SAFETY: what the cache holds of a class came from that class of its heap.
-        unsafe { heap.give_back(class, spare) };
+        for magazine in [held.spare, held.loaded] {
+            // SAFETY: what the cache holds of a class came from that class of its heap.
+            unsafe { heap.give_back(class, magazine) };
+        }
         // SAFETY: as above.
-        unsafe { heap.give_back(class, loaded) };
-        // SAFETY: as above.
-        unsafe { heap.give_back_fresh(class, fresh) };
+        unsafe { heap.give_back_fresh(class, held.fresh) };
         heap.give_back_unused(self.shard.get(), class);
     }
 
@@ -274,13 +292,20 @@ impl ThreadCache {
         }
     }
 
-    /// Gives everything back to the heap, for the thread is about to end. The cache still serves,
-    /// one block at a time, and keeps none.
-    pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>) {
+    /// Leaves what the thread holds to the next one, if that is not much and it `may`, or else to the heap, for the
+    /// thread is about to end. The cache still serves, one block at a time, and keeps none.
+    pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>, may: impl FnOnce() -> bool) {
         let joined = self.joined();
         self.keeping.set(Keeping::NoMore);
-        self.flush(heap);
         if let Some(shard) = joined {
+            // A class without room has never been refilled while the cache kept anything.
+            let has_room = |class| self.bin(class).capacity() > 0;
+            let hold = |class| if has_room(class) { self.hand_over(class) } else { Held::NONE };
+            let classes = SizeClass::all().filter(|class| has_room(*class));
+            let bytes: usize = classes.map(|class| self.blocks(class) * class.bytes()).sum();
+            if bytes > PARKED_BYTES_MAX || !heap.park(shard, may, hold) {
+                self.flush(heap);
+            }
             heap.leave(shard);
         }
     }

@@ -11,10 +11,11 @@
 //! thread takes from the heap is its own until it gives it back. Only `fork` and `survey` take all locks,
 //! in the same order.
 //!
-//! Invariant: each carved block is in use, in a thread cache, in one magazine of a depot, or in the
-//! free chain of its pool.
+//! Invariant: each carved block is in use, in a thread cache, in what waits for a thread, in one magazine of a
+//! depot, or in the free chain of its pool.
 
 mod class;
+mod parked;
 mod standstill;
 
 use core::ops::DerefMut;
@@ -33,6 +34,8 @@ use crate::pool_map::PoolMap;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 use class::{CHECKED_POOLS, ClassHeap, HeapShelves, OpenClass};
+use parked::Parked;
+pub(crate) use parked::{Held, PARKED_BYTES_MAX};
 
 /// What a refill brings.
 pub(crate) enum Supply {
@@ -56,6 +59,8 @@ pub(crate) struct Heap<P> {
     shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
     /// What the depots of each shard keep their magazines on.
     shelves: [HeapShelves; SHARD_COUNT],
+    /// What the last thread of each shard that ended has left for the next one.
+    parked: [Lock<Parked>; SHARD_COUNT],
     /// Threads that have joined each shard and not left.
     threads: [AtomicU32; SHARD_COUNT],
     /// So many shards, the first ones, have ever been joined.
@@ -85,6 +90,7 @@ impl<P: PageSource> Heap<P> {
         Self {
             shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
             shelves: [const { HeapShelves::new() }; SHARD_COUNT],
+            parked: [const { Lock::new(Parked::NOTHING) }; SHARD_COUNT],
             threads: [const { AtomicU32::new(0) }; SHARD_COUNT],
             shards_joined: AtomicUsize::new(0),
             stocks: [const { CachePadded::new(Stock::new()) }; SHARD_COUNT],
@@ -124,8 +130,8 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
-    /// The caller's thread is no longer one of `shard`, which it joined. What is in its depots stays for
-    /// the threads that come next, at first.
+    /// The caller's thread is no longer one of `shard`, which it joined. What it left there and in the depots stays
+    /// for the threads that come next, at first.
     pub(crate) fn leave(&self, shard: Shard) {
         self.threads_in(shard).fetch_sub(1, Ordering::Relaxed);
     }
@@ -136,11 +142,13 @@ impl<P: PageSource> Heap<P> {
     }
 
     /// Time passes: to be called with each exchange, with no lock held. Now and then that is the end of what
-    /// threads left in depots and no other has come for.
+    /// threads have left and no other has come for.
     pub(crate) fn tick(&self) {
-        if self.arenas.tick() {
-            let left = self.joined_from(Shard::FIRST).filter(|shard| self.is_left(*shard));
-            left.for_each(|shard| self.empty_depots_of(shard));
+        if !self.arenas.tick() {
+            return;
+        }
+        for shard in self.joined_from(Shard::FIRST) {
+            if self.is_left(shard) { self.empty_depots_of(shard) } else { self.age_parked(shard) }
         }
     }
 
@@ -365,12 +373,14 @@ impl<P: PageSource> Heap<P> {
         self.arenas.give_pools(empty);
     }
 
-    /// Empties all depots, so that pools which only they kept from being empty can serve any class.
+    /// Empties all depots, and gives back what waits for threads, so that pools which only that kept from being
+    /// empty can serve any class.
     pub(crate) fn empty_depots(&self) {
         self.joined_from(Shard::FIRST).for_each(|shard| self.empty_depots_of(shard));
     }
 
     fn empty_depots_of(&self, shard: Shard) {
+        self.empty_parked(shard);
         if self.stock(shard).bytes() > 0 {
             SizeClass::all().for_each(|class| self.empty_depot(shard, class));
         }

@@ -308,6 +308,9 @@ pub(crate) struct FreshRange {
     zeroed: bool,
 }
 
+// SAFETY: its blocks are its own, and whoever has it may hand them out.
+unsafe impl Send for FreshRange {}
+
 impl FreshRange {
     /// The range without blocks.
     pub(crate) const EMPTY: Self = Self { next: None, left: 0, zeroed: false };

@@ -86,7 +86,9 @@ impl Caches {
 
     /// Gives everything back, for the thread is about to end.
     fn flush_for_good(&self) {
-        self.small.flush_for_good(&HEAP);
+        // What another thread has asked to be given back does not wait for the next one.
+        let may_wait = || !self.trim_follower.is_asked(&TRIM_REQUESTS);
+        self.small.flush_for_good(&HEAP, may_wait);
         self.large.flush_for_good(&LARGE_HEAP);
     }
 }
@@ -142,8 +144,9 @@ fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve(class)) {
         Some(block) => block.as_ptr(),
         None => {
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve);
-            or_after_hook(block, chosen, || alloc(class, chosen))
+            let again = || alloc(class, chosen);
+            let block = refill_slow(class, chosen, ThreadCache::pop_reserve, again);
+            or_after_hook(block, chosen, again)
         }
     }
 }
@@ -154,20 +157,25 @@ fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve_zeroed(class)) {
         Some(block) => block.as_ptr(),
         None => {
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed);
-            or_after_hook(block, chosen, || alloc_zeroed(class, class.bytes(), chosen))
+            let again = || alloc_zeroed(class, class.bytes(), chosen);
+            let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed, again);
+            or_after_hook(block, chosen, again)
         }
     }
 }
 
-/// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
+/// Refills the thread's reserve from the heap, and takes a block of it with `pop`; or has what a thread before it
+/// held, and tries `again`.
 fn refill_slow(
     class: SizeClass,
     chosen: &Config,
     pop: impl FnOnce(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
+    again: impl FnOnce() -> *mut u8,
 ) -> *mut u8 {
+    if with_caches(|caches| prepare(caches, chosen)) {
+        return again();
+    }
     let block = with_caches(|caches| {
-        prepare(caches, chosen);
         caches.follow_trim();
         let cache = &caches.small;
         if !cache.refill(&HEAP, class) {
@@ -199,9 +207,12 @@ fn refill_slow(
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
     keeping_errno(|| {
         with_caches(|caches| {
-            prepare(caches, chosen);
-            // SAFETY: the caller owes the block; all blocks are of the one heap.
-            unsafe { caches.small.push_full(&HEAP, block, class) }
+            let has_taken_over = prepare(caches, chosen);
+            // SAFETY: the caller owes the block.
+            if !(has_taken_over && unsafe { caches.small.push(block, class) }) {
+                // SAFETY: as above, and it was not taken; all blocks are of the one heap.
+                unsafe { caches.small.push_full(&HEAP, block, class) }
+            }
             caches.follow_trim();
         });
         follow_news(chosen);

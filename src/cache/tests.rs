@@ -1,4 +1,5 @@
 mod holdings;
+mod parking;
 
 use core::sync::atomic::Ordering;
 
@@ -193,7 +194,7 @@ fn a_cache_that_keeps_nothing_serves_and_holds_no_block() {
     let owner = Owner::new(&heap);
     let class = class_of(24);
     let before = owner.alloc_many(class, 50);
-    owner.cache.flush_for_good(&heap);
+    owner.cache.flush_for_good(&heap, || true);
     let after = owner.alloc_many(class, 50);
     for block in before.into_iter().chain(after) {
         assert_eq!(owner.loaded(class), 0);

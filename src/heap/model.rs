@@ -428,7 +428,7 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
             }
         });
         model.heap.lock_for_fork(SHARD_COUNT);
-        testing::assert_locks_held(SHARD_COUNT * CLASS_COUNT + 1);
+        testing::assert_locks_held(SHARD_COUNT * (CLASS_COUNT + 1) + 1);
         goes_on(&model);
         // SAFETY: locked above, by this thread.
         unsafe { model.heap.unlock_after_fork(SHARD_COUNT) };

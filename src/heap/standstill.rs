@@ -1,7 +1,6 @@
 //! The heap at a standstill: all of its locks closed, for a `fork` or for whoever shows it as it is.
 
 use super::Heap;
-use super::class::ClassHeap;
 use crate::census::Surveyor;
 use crate::os::PageSource;
 use crate::size_class::SizeClass;
@@ -11,14 +10,21 @@ impl<P: PageSource> Heap<P> {
     /// that a `fork` finds no protected value half changed. The others' are never used: to close them
     /// would cost a process pages.
     pub(crate) fn lock_for_fork(&self, shards: usize) {
-        self.lock_classes(shards, |_, _| {});
+        self.lock_shards(shards, |_, _| {});
         self.arenas.lock_for_fork();
     }
 
-    fn lock_classes(&self, shards: usize, mut look: impl FnMut(SizeClass, &ClassHeap)) {
+    /// Closes the locks of the first `shards` shards, and shows how many blocks of a class lie there in a depot or
+    /// wait for a thread.
+    fn lock_shards(&self, shards: usize, mut see: impl FnMut(SizeClass, usize)) {
+        for parked in self.parked.iter().take(shards) {
+            parked.lock_and_leave_closed(|parked| {
+                parked.blocks().for_each(|(class, blocks)| see(class, blocks));
+            });
+        }
         for shard in self.shards.iter().take(shards) {
             for (heap, class) in shard.iter().zip(SizeClass::all()) {
-                heap.lock_and_leave_closed(|heap| look(class, heap));
+                heap.lock_and_leave_closed(|heap| see(class, heap.depot.blocks()));
             }
         }
     }
@@ -26,10 +32,10 @@ impl<P: PageSource> Heap<P> {
     /// Shows the first `shards` shards, those that threads may join, and all arenas, as they are at one
     /// moment. Threads that exchange blocks with the heap wait meanwhile, as for a `fork`.
     pub(crate) fn survey(&self, shards: usize, surveyor: &mut impl Surveyor) {
-        self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));
+        self.lock_shards(shards, |class, blocks| surveyor.see_depot(class, blocks));
         self.arenas.survey(surveyor);
         // SAFETY: closed above, by this thread.
-        unsafe { self.unlock_classes(shards) };
+        unsafe { self.unlock_shards(shards) };
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.
@@ -42,19 +48,23 @@ impl<P: PageSource> Heap<P> {
         // SAFETY: the caller owes the call before.
         unsafe { self.arenas.unlock_after_fork() };
         // SAFETY: as above.
-        unsafe { self.unlock_classes(shards) };
+        unsafe { self.unlock_shards(shards) };
     }
 
-    /// Opens the locks of all classes of the first `shards` shards.
+    /// Opens the locks of the first `shards` shards.
     ///
     /// # Safety
     ///
-    /// - [`Heap::lock_classes`] was called before with as many shards, by this thread or its image in the
+    /// - [`Heap::lock_shards`] was called before with as many shards, by this thread or its image in the
     ///   parent.
-    unsafe fn unlock_classes(&self, shards: usize) {
+    unsafe fn unlock_shards(&self, shards: usize) {
         for class in self.shards.iter().take(shards).flatten() {
             // SAFETY: the caller owes the call before.
             unsafe { class.force_unlock() };
+        }
+        for parked in self.parked.iter().take(shards) {
+            // SAFETY: as above.
+            unsafe { parked.force_unlock() };
         }
     }
 }

@@ -15,6 +15,11 @@ impl<P: PageSource> Heap<P> {
         self.lock(shard, class).depot().len() > 0
     }
 
+    /// Whether anything waits for a thread.
+    pub(crate) fn waits(&self, shard: Shard) -> bool {
+        self.parked[shard.index()].lock().blocks().next().is_some()
+    }
+
     /// Whether all depots, used pools and lists of arenas are in order, and each byte of the arenas is of one
     /// kind. Other threads may be at work.
     pub(crate) fn is_valid(&self) -> bool {

@@ -12,11 +12,16 @@ use crate::cache::Keeping;
 use crate::config::{CORES_PER_SYSTEM_ARENA, Config, SystemTuning, VARIABLE_PREFIX};
 use crate::os;
 
-/// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order.
-pub(super) fn prepare(caches: &Caches, chosen: &Config) {
-    if caches.small.keeping() != Keeping::NotYet {
-        return;
-    }
+/// Sees to it that the thread's end flushes its caches, and that a `fork` finds the heaps in order. Says if the
+/// caches now have what a thread before this one held.
+#[inline]
+pub(super) fn prepare(caches: &Caches, chosen: &Config) -> bool {
+    caches.small.keeping() == Keeping::NotYet && prepare_slow(caches, chosen)
+}
+
+#[cold]
+#[inline(never)]
+fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
     // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
     // another thread while the first registration is under way is not covered by it; where Rust
     // starts the process, its first allocation comes before its first thread.
@@ -27,11 +32,12 @@ pub(super) fn prepare(caches: &Caches, chosen: &Config) {
     }
     let limits = config(chosen).cache_limits();
     notice_thread(chosen);
-    if EXIT.arm() {
-        caches.trim_follower.begin(&TRIM_REQUESTS);
-        caches.small.keep_until_exit(&HEAP, cores(), limits);
-        caches.large.keep_until_exit(limits.large_bytes);
+    if !EXIT.arm() {
+        return false;
     }
+    caches.trim_follower.begin(&TRIM_REQUESTS);
+    caches.large.keep_until_exit(limits.large_bytes);
+    caches.small.keep_until_exit(&HEAP, cores(), limits)
 }
 
 /// The configuration in force: that of the process's first slow path, as its environment changes it.

@@ -10,6 +10,7 @@ use crate::cache::ThreadCache;
 use crate::config::{CLASS_COUNT, Config};
 use crate::heap::Heap;
 use crate::heap::model::ModelPages;
+use crate::pool::Shard;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
 use crate::sync::testing::{explore, spawn};
@@ -126,7 +127,8 @@ impl Owner {
     }
 
     fn end(&self) {
-        self.cache.flush_for_good(&self.process.heap);
+        let may_wait = || !self.follower.is_asked(&self.process.requests);
+        self.cache.flush_for_good(&self.process.heap, may_wait);
     }
 }
 
@@ -170,6 +172,44 @@ fn what_a_thread_held_when_another_asked_goes_back_where_it_comes_by() {
             process.assert_all_is_back();
         }
         owner.end();
+        asking.end();
+        process.assert_all_is_back();
+    });
+}
+
+#[test]
+fn what_a_thread_leaves_is_taken_over_or_given_back_and_not_left_where_it_was_asked_for() {
+    explore("taking over", || {
+        let process = Process::new();
+        let [class, _] = classes();
+        let holds = Arc::new(Lock::new(false));
+        let ending = spawn({
+            let (process, holds) = (process.clone(), Arc::clone(&holds));
+            move || {
+                let owner = process.begin();
+                let used = owner.alloc(class);
+                owner.free(class, used);
+                *holds.lock() = true;
+                owner.end();
+            }
+        });
+        let beginning = spawn({
+            let process = process.clone();
+            move || {
+                let owner = process.begin();
+                let used = owner.cache.pop(class);
+                // Nobody comes for it any more: what it holds goes with it.
+                used.into_iter().for_each(|used| owner.free(class, Used(used)));
+                owner.cache.flush(&process.heap);
+            }
+        });
+        let asking = process.begin();
+        let was_held = *holds.lock();
+        asking.trim();
+        ending.join().expect("no thread vanishes");
+        let waiting = process.heap.waits(Shard::FIRST);
+        assert!(!(was_held && waiting), "asked for, and it waits for a thread");
+        beginning.join().expect("no thread vanishes");
         asking.end();
         process.assert_all_is_back();
     });

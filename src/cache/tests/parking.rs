@@ -1,0 +1,144 @@
+//! What a thread that ends leaves to the next one.
+
+use super::*;
+use crate::census::Stats;
+use crate::config::LOOK_MILLISECONDS;
+
+/// What a cache holds of each class.
+fn held(owner: &Owner<'_>) -> Vec<usize> {
+    SizeClass::all().map(|class| owner.cache.blocks(class)).collect()
+}
+
+/// Holds a loaded magazine, a spare one and virgin blocks of one class, and some of another.
+fn hold_some(owner: &Owner<'_>) {
+    let class = class_of(48);
+    let blocks = owner.alloc_many(class, 100);
+    blocks.into_iter().for_each(|block| owner.free(class, block));
+    owner.free(class_of(512), owner.alloc(class_of(512)).expect("memory"));
+    let reserve = owner.cache.reserve(class);
+    assert!(cache_bin::len_in(&reserve.spare) > 0 && owner.loaded(class) > 0);
+    assert!(
+        owner.cache.blocks(class)
+            > cache_bin::len_in(&reserve.spare) + owner.loaded(class) as usize
+    );
+}
+
+fn end(owner: &Owner<'_>) {
+    owner.cache.flush_for_good(owner.heap, || true);
+}
+
+/// Time passes, and somebody comes by.
+fn pass(heap: &Heap<&TestPages>, pages: &TestPages) {
+    pages.milliseconds.fetch_add(LOOK_MILLISECONDS, Ordering::SeqCst);
+    heap.tick();
+}
+
+fn cached(heap: &Heap<&TestPages>) -> usize {
+    let mut stats = Stats::new();
+    heap.survey(SHARD_COUNT, &mut stats);
+    stats.settle();
+    assert!(stats.is_balanced());
+    stats.classes.iter().map(|class| class.cached_blocks).sum()
+}
+
+#[test]
+fn the_next_thread_of_a_shard_has_what_the_one_before_held() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let first = Owner::new(&heap);
+    for class in [class_of(8), class_of(48), class_of(512)] {
+        let blocks = first.alloc_many(class, 30);
+        blocks.into_iter().for_each(|block| first.free(class, block));
+    }
+    let held_before = held(&first);
+    let capacity = first.cache.bin(class_of(48)).capacity();
+    end(&first);
+    assert_eq!(held(&first).iter().sum::<usize>(), 0);
+    let all: usize = held_before.iter().sum();
+    assert_eq!(cached(&heap), all, "what waits is seen");
+    let next = Owner::new(&heap);
+    assert_eq!(held(&next), held_before);
+    assert_eq!(next.cache.bin(class_of(48)).capacity(), capacity);
+    assert!(next.is_valid());
+    assert_eq!(cached(&heap), 0);
+    // Each of them once.
+    let mut blocks: Vec<_> = next.alloc_many(class_of(48), held_before[5]);
+    assert_eq!(next.cache.blocks(class_of(48)), 0);
+    blocks.sort_unstable();
+    blocks.dedup();
+    assert_eq!(blocks.len(), held_before[5]);
+    blocks.into_iter().for_each(|block| next.free(class_of(48), block));
+    assert_eq!(held(&Owner::new(&heap)).iter().sum::<usize>(), 0, "but one after the other");
+    next.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_waits_goes_where_another_asks_for_all_that_is_free() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    hold_some(&owner);
+    end(&owner);
+    assert_ne!(cached(&heap), 0);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn one_thread_waits_for_the_next_and_not_two() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let (first, second) = (Owner::new(&heap), Owner::new(&heap));
+    hold_some(&first);
+    hold_some(&second);
+    let first_held = held(&first);
+    end(&first);
+    end(&second);
+    assert_eq!(held(&Owner::new(&heap)), first_held);
+}
+
+#[test]
+fn what_others_have_asked_for_does_not_wait_and_much_does_not_either() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let asked = Owner::new(&heap);
+    hold_some(&asked);
+    asked.cache.flush_for_good(&heap, || false);
+    let rich = Owner::new(&heap);
+    assert_eq!(held(&rich).iter().sum::<usize>(), 0);
+    for class in SizeClass::all() {
+        let blocks = rich.alloc_many(class, 60);
+        blocks.into_iter().for_each(|block| rich.free(class, block));
+    }
+    let bytes: usize = SizeClass::all().map(|c| rich.cache.blocks(c) * c.bytes()).sum();
+    assert!(bytes > PARKED_BYTES_MAX);
+    end(&rich);
+    assert_eq!(held(&Owner::new(&heap)).iter().sum::<usize>(), 0);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_no_thread_comes_for_goes() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let staying = Owner::new(&heap);
+    let ending = Owner::new(&heap);
+    hold_some(&ending);
+    end(&ending);
+    // While another thread is in the shard, the second look finds what was there at the first.
+    pass(&heap, &pages);
+    assert_ne!(cached(&heap), 0);
+    pass(&heap, &pages);
+    assert_eq!(cached(&heap), 0);
+    // What comes then is new to the next look.
+    let ending = Owner::new(&heap);
+    hold_some(&ending);
+    end(&ending);
+    pass(&heap, &pages);
+    assert_ne!(cached(&heap), 0);
+    // Where none is left, one look is enough.
+    end(&staying);
+    pass(&heap, &pages);
+    assert_eq!(cached(&heap), 0);
+    assert_all_is_back(&heap, &pages);
+}

@@ -132,7 +132,7 @@ mistake 'the class of a pool is noted after its first blocks are out' src/heap.r
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
     's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            going += usize::from(lists.give_pool(pool, now));\n        }\n/        while let Some(pool) = pools.pop() {\1going += usize::from(self.lists.lock().give_pool(pool, now));\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
 mistake 'a survey does not keep the classes as they were' src/heap/standstill.rs \
-    's/self.lock_classes(shards, |class, heap| surveyor.see_depot(class, heap.depot.blocks()));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)[^\n]*SAFETY[^\n]*\n[^\n]*unlock_classes[^\n]*\n/\1/'
+    's/self.lock_shards(shards, |class, blocks| surveyor.see_depot(class, blocks));/for (heap, class) in self.shards.iter().take(shards).flat_map(|shard| shard.iter().zip(SizeClass::all())) { surveyor.see_depot(class, heap.lock().depot.blocks()); }/;s/\(        self.arenas.survey(surveyor);\n\)[^\n]*SAFETY[^\n]*\n[^\n]*unlock_shards[^\n]*\n/\1/'
 mistake 'a new pool is made one of a class without the lock' src/heap.rs \
     's/        let mut heap = self.lock(shard, class);\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.lock(shard, class);\n/'
 
@@ -163,13 +163,13 @@ mistake 'a thread forgets which trim request it has followed' src/trim.rs \
 mistake 'a thread that asks for a trim follows its own request' src/trim.rs \
     's/        asking.known.set(earlier.wrapping_add(1));/let _ = (asking, earlier);/'
 mistake 'a thread keeps its virgin blocks at its end' src/cache.rs \
-    's/unsafe { heap.give_back_fresh(class, fresh) };/drop(fresh);/'
+    's/unsafe { heap.give_back_fresh(class, held.fresh) };/drop(held.fresh);/'
 mistake 'a thread keeps what it is refilled with after its end' src/cache.rs \
     's/            self.flush_class(heap, class);\n        }\n    }\n\n/        }\n    }\n\n/'
 mistake 'a thread keeps what it frees after its end' src/cache.rs \
     's/        if self.keeping.get() != Keeping::UntilExit {\n            \/\/ SAFETY: the caller owes the block, and where it came from.\n[^\n]*\n        }\n//'
 mistake 'a thread that ends leaves its spare magazine' src/cache.rs \
-    's/unsafe { heap.give_back(class, spare) };/drop(spare);/'
+    's/for magazine in \[held.spare, held.loaded\]/drop(held.spare);\nfor magazine in [held.loaded]/'
 
 rm -rf "$copy"
 echo "loom: $seen mistakes found, $missed missed"

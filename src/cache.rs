@@ -196,7 +196,8 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a block for which [`ThreadCache::push`] found no room.
+    /// Takes a block for which [`ThreadCache::push`] found no room. There is some now if the thread has taken over
+    /// what another held.
     ///
     /// # Safety
     ///
@@ -213,7 +214,9 @@ impl ThreadCache {
             return unsafe { heap.give_back_one(class, block.cast()) };
         }
         let is_first = self.bin(class).capacity() == 0;
-        self.make_room(heap, class);
+        if !self.bin(class).has_room() {
+            self.make_room(heap, class);
+        }
         // SAFETY: the caller owes the block.
         if is_first && unsafe { heap::shard_of(block.cast()) } != self.shard.get() {
             // A block that was handed over may lie in one cache line with those of the other threads that
@@ -298,16 +301,25 @@ impl ThreadCache {
         let joined = self.joined();
         self.keeping.set(Keeping::NoMore);
         if let Some(shard) = joined {
-            // A class without room has never been refilled while the cache kept anything.
-            let has_room = |class| self.bin(class).capacity() > 0;
-            let hold = |class| if has_room(class) { self.hand_over(class) } else { Held::NONE };
-            let classes = SizeClass::all().filter(|class| has_room(*class));
-            let bytes: usize = classes.map(|class| self.blocks(class) * class.bytes()).sum();
-            if bytes > PARKED_BYTES_MAX || !heap.park(shard, may, hold) {
+            if !self.leave_to_next(heap, shard, may) {
                 self.flush(heap);
             }
             heap.leave(shard);
         }
+    }
+
+    fn leave_to_next<P: PageSource>(
+        &self,
+        heap: &Heap<P>,
+        shard: Shard,
+        may: impl FnOnce() -> bool,
+    ) -> bool {
+        // A class without room has never been refilled while the cache kept anything.
+        let has_room = |class: &SizeClass| self.bin(*class).capacity() > 0;
+        let classes = SizeClass::all().filter(has_room);
+        let bytes: usize = classes.map(|class| self.blocks(class) * class.bytes()).sum();
+        let hold = |class| if has_room(&class) { self.hand_over(class) } else { Held::NONE };
+        bytes <= PARKED_BYTES_MAX && heap.park(shard, may, hold)
     }
 
     /// Free and virgin blocks of a class that the thread holds.

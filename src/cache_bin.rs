@@ -59,9 +59,14 @@ impl Bin {
         true
     }
 
-    /// Undoes what a push without room has counted.
+    /// Undoes what a push without room has counted, if nothing has been loaded since.
     pub(crate) fn refuse_push(&self) {
-        self.room.set(0);
+        self.room.set(self.room.get().max(0));
+    }
+
+    /// Whether a push will find room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.get() > 0
     }
 
     /// Blocks that it may hold.

@@ -235,6 +235,24 @@ impl<P: PageSource> Heap<P> {
         let Some(first) = magazine.first() else { return Direction::BothWays };
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
+        // SAFETY: the caller owes where the blocks came from.
+        let direction = unsafe { self.put_in_depot(home, class, magazine) };
+        match direction {
+            Direction::OneWay => self.empty_depot(home, class),
+            Direction::BothWays => self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
+                let class = SizeClass::all().nth(index % CLASS_COUNT);
+                class.is_some_and(|class| self.evict(home, class))
+            }),
+        }
+        direction
+    }
+
+    /// Takes a full magazine for the depot of `home`, or gives it back to the pools.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks came from this class of this heap.
+    unsafe fn put_in_depot(&self, home: Shard, class: SizeClass, magazine: Magazine) -> Direction {
         self.stock(home).comes(bytes_of(class, &magazine));
         let mut heap = self.lock(home, class);
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
@@ -247,14 +265,7 @@ impl<P: PageSource> Heap<P> {
             // SAFETY: the caller owes where the blocks came from.
             unsafe { self.leave_depot(home, class, magazine) };
         }
-        if one_way {
-            self.empty_depot(home, class);
-            return Direction::OneWay;
-        }
-        self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
-            SizeClass::all().nth(index % CLASS_COUNT).is_some_and(|class| self.evict(home, class))
-        });
-        Direction::BothWays
+        if one_way { Direction::OneWay } else { Direction::BothWays }
     }
 
     /// Has a depot let a magazine leave, and says if it had one.

@@ -143,10 +143,10 @@ pub(crate) unsafe fn dealloc(block: NonNull<u8>, class: SizeClass, chosen: &Conf
 fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve(class)) {
         Some(block) => block.as_ptr(),
+        None if with_caches(|caches| prepare(caches, chosen)) => alloc(class, chosen),
         None => {
-            let again = || alloc(class, chosen);
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve, again);
-            or_after_hook(block, chosen, again)
+            let block = refill_slow(class, chosen, ThreadCache::pop_reserve);
+            or_after_hook(block, chosen, || alloc(class, chosen))
         }
     }
 }
@@ -156,25 +156,22 @@ fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
 fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve_zeroed(class)) {
         Some(block) => block.as_ptr(),
+        None if with_caches(|caches| prepare(caches, chosen)) => {
+            alloc_zeroed(class, class.bytes(), chosen)
+        }
         None => {
-            let again = || alloc_zeroed(class, class.bytes(), chosen);
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed, again);
-            or_after_hook(block, chosen, again)
+            let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed);
+            or_after_hook(block, chosen, || alloc_zeroed(class, class.bytes(), chosen))
         }
     }
 }
 
-/// Refills the thread's reserve from the heap, and takes a block of it with `pop`; or has what a thread before it
-/// held, and tries `again`.
+/// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
 fn refill_slow(
     class: SizeClass,
     chosen: &Config,
     pop: impl FnOnce(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
-    again: impl FnOnce() -> *mut u8,
 ) -> *mut u8 {
-    if with_caches(|caches| prepare(caches, chosen)) {
-        return again();
-    }
     let block = with_caches(|caches| {
         caches.follow_trim();
         let cache = &caches.small;
@@ -207,12 +204,9 @@ fn refill_slow(
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
     keeping_errno(|| {
         with_caches(|caches| {
-            let has_taken_over = prepare(caches, chosen);
-            // SAFETY: the caller owes the block.
-            if !(has_taken_over && unsafe { caches.small.push(block, class) }) {
-                // SAFETY: as above, and it was not taken; all blocks are of the one heap.
-                unsafe { caches.small.push_full(&HEAP, block, class) }
-            }
+            prepare(caches, chosen);
+            // SAFETY: the caller owes the block; all blocks are of the one heap.
+            unsafe { caches.small.push_full(&HEAP, block, class) }
             caches.follow_trim();
         });
         follow_news(chosen);

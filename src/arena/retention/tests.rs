@@ -70,10 +70,40 @@ fn the_reserve_fades_where_it_is_of_no_use_and_stays_where_it_is() {
 #[test]
 fn what_a_look_leaves_is_found_by_the_next() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
-    assert_eq!(rest(&mut retention, &mut now, FIRST + 100), 100);
-    retention.idle_is(FIRST + 60);
+    assert_eq!(rest(&mut retention, &mut now, FIRST + 500), 500);
+    // As much is idle, but no more than 60 pools of it were to go and have not gone.
     retention.look_again(60);
-    assert_eq!(retention.look(now, FIRST + 60), 60);
+    assert_eq!(retention.look(now, FIRST + 500), 60);
+}
+
+#[test]
+fn the_reserve_fades_by_a_sixteenth_and_one_a_look() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    rest(&mut retention, &mut now, 0);
+    retention.pools_went(330);
+    (0..330).for_each(|_| retention.virgin_pool_taken(10));
+    retention.look(now, FIRST + 1000);
+    assert_eq!(retention.reserve(), FIRST + 330, "it was needed until this look");
+    now += LOOK_MILLISECONDS;
+    retention.look(now, FIRST + 1000);
+    assert_eq!(retention.reserve(), FIRST + 330 - 21);
+    now += 2 * LOOK_MILLISECONDS;
+    retention.look(now, FIRST + 1000);
+    assert_eq!(retention.reserve(), FIRST + 309 - 2 * 20);
+}
+
+#[test]
+fn a_look_after_half_of_what_the_clock_has_is_not_late_and_one_after_more_is() {
+    let reserve_after = |elapsed| {
+        let mut retention = Retention::FIRST;
+        retention.look(0, 0);
+        retention.pools_went(10);
+        retention.look(elapsed, 0);
+        (0..10).for_each(|_| retention.virgin_pool_taken(10));
+        retention.reserve()
+    };
+    assert_eq!(reserve_after(usize::MAX / 2), FIRST, "all is forgotten");
+    assert_eq!(reserve_after(usize::MAX / 2 + 1), FIRST + 10);
 }
 
 #[test]

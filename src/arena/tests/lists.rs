@@ -1,5 +1,8 @@
 //! What the lists count, and what they decide by it.
 
+use core::cell::Cell;
+
+use super::super::header::Header;
 use super::*;
 use crate::config::{
     ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX,
@@ -220,4 +223,176 @@ fn no_more_is_claimed_than_asked_for() {
     give(&arenas, kept);
     arenas.release_free();
     assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn what_is_purged_is_counted() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let kept = sparse(&arenas, 3);
+    arenas.release_free();
+    assert_eq!(arenas.lists.lock().stats().pools_purged_ever, 3 * 62);
+    let again = take(&arenas, 10);
+    give(&arenas, again.into_iter().chain(kept));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// Breaks the header of the one arena with pools in use by `change`, and says whether the lists are then valid.
+fn is_valid_with(change: impl FnOnce(&Header)) -> bool {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let kept = sparse(&arenas, 1);
+    let arena = Arena::of(kept[0]);
+    let before =
+        [&arena.header().free, &arena.header().dirty, &arena.header().resident].map(Cell::get);
+    change(arena.header());
+    let is_valid = arenas.lists.lock().is_valid();
+    arena.header().free.set(before[0]);
+    arena.header().dirty.set(before[1]);
+    arena.header().resident.set(before[2]);
+    give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+    is_valid
+}
+
+#[test]
+fn is_valid_sees_each_wrong_word_of_a_header() {
+    assert!(is_valid_with(|_| ()));
+    // One pool fewer is free than its list says.
+    assert!(!is_valid_with(|header| header.free.set(header.free.get() & (header.free.get() - 1))));
+    // None is resident: it belongs to the other list.
+    assert!(!is_valid_with(|header| {
+        header.dirty.set(0);
+        header.resident.set(0);
+    }));
+    // A pool was given to a class, and its memory is not there.
+    assert!(!is_valid_with(|header| header.dirty.set(header.dirty.get() | 1)));
+    // The pool of headers is free, and another is not.
+    assert!(!is_valid_with(|header| header
+        .free
+        .set((header.free.get() & (header.free.get() - 1)) | 1)));
+}
+
+#[test]
+fn an_arena_shows_which_of_its_pools_are_free_and_which_resident() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let mut used = take(&arenas, 9);
+    give(&arenas, used.drain(6..));
+    let shown: Vec<(usize, bool, bool)> = Arena::of(used[0])
+        .pools()
+        .map(|(pool, is_free, is_resident)| (pool.index(), is_free, is_resident))
+        .collect();
+    let expected: Vec<_> = (1..64).map(|index| (index, index > 6, index <= 9)).collect();
+    assert_eq!(shown, expected);
+    give(&arenas, used);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_purged_arena_has_the_pools_of_its_first_page_as_they_were() {
+    let pages = TestPages::default();
+    pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 10);
+    let arena = Arena::of(pools[0]);
+    give(&arenas, pools);
+    assert_eq!(arenas.release_free(), 0);
+    let header = arena.header();
+    assert_eq!((header.dirty.get(), header.resident.get()), (0b1110, 0b1110));
+    assert_eq!(idle(&arenas), 3);
+    pages.refuses_release.store(false, Ordering::SeqCst);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_pool_that_was_in_use_twice_is_not_taken_for_a_virgin_one() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    for is_virgin in [true, false, false, false] {
+        let (pool, zeroed) = take_pool(&arenas).expect("a pool");
+        assert_eq!((pool.index(), zeroed), (1, is_virgin));
+        give(&arenas, [pool]);
+    }
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_run_without_resident_pools_costs_no_purge() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    // Pools 1 to 10 are in use but for the third; behind them none was ever.
+    let mut pools = take(&arenas, 10);
+    let third = pools.remove(2);
+    give(&arenas, [third]);
+    assert_eq!(arenas.release_free(), POOL_BYTES);
+    assert_eq!(pages.purged_bytes.load(Ordering::SeqCst), POOL_BYTES);
+    assert_eq!(pages.purges.load(Ordering::SeqCst), 1);
+    give(&arenas, pools);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_look_is_told_of_once() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    assert!(!arenas.news().take_look());
+    pass(&arenas, LOOK_MILLISECONDS);
+    assert!(arenas.news().take_look());
+    assert!(!arenas.news().take_look());
+    pass(&arenas, LOOK_MILLISECONDS - 1);
+    assert!(!arenas.news().take_look(), "no look is due");
+}
+
+/// What two looks do to so many idle pools between used ones and so many empty arenas: pools purged, arenas
+/// released, and whether a third look is due at once.
+fn after_two_looks(between: usize, empty: usize, is_refused: bool) -> (usize, usize, bool) {
+    let pages = TestPages::default();
+    pages.refuses_purge.store(is_refused, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let emptied = take(&arenas, 63 * empty);
+    // Of each of these arenas all pools but one at the most are given.
+    let pools = take(&arenas, 63 * between.div_ceil(62));
+    let (mut kept, mut given) = (Vec::new(), Vec::new());
+    for (number, pool) in pools.into_iter().enumerate() {
+        let is_given = number % 63 != 0 && given.len() < between;
+        if is_given { given.push(pool) } else { kept.push(pool) }
+    }
+    give(&arenas, emptied);
+    give(&arenas, given);
+    assert_eq!(idle(&arenas), 63 * empty + between);
+    pass(&arenas, LOOK_MILLISECONDS);
+    pages.milliseconds.fetch_add(LOOK_MILLISECONDS, Ordering::SeqCst);
+    assert!(arenas.tick());
+    let purged = arenas.lists.lock().stats().pools_purged_ever;
+    let released = arenas.lists.lock().stats().released;
+    let is_due = arenas.tick();
+    pages.refuses_purge.store(false, Ordering::SeqCst);
+    give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+    (purged, released, is_due)
+}
+
+#[test]
+fn a_look_releases_what_is_empty_and_purges_what_is_worth_it() {
+    const RESERVE: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
+    assert_eq!(after_two_looks(RESERVE, 0, false), (0, 0, false));
+    // Not for a few pools more than an arena has, and then whole arenas' free ones.
+    assert_eq!(after_two_looks(RESERVE + 63, 0, false), (0, 0, false));
+    assert_eq!(after_two_looks(RESERVE + 64, 0, false), (2 * 62, 0, false));
+    // What empty arenas had is not looked for a second time.
+    let released = POOLS_PER_LOOK_MAX / BLOCK_POOLS_PER_ARENA;
+    assert_eq!(after_two_looks(500, 30, false), (0, released, true));
+    // No look takes long: another follows at once, unless nothing went.
+    let (purged, released, is_due) = after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, false);
+    assert!(purged >= POOLS_PER_LOOK_MAX && released == 0 && is_due, "{purged} and {released}");
+    assert_eq!(after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, true), (0, 0, false));
 }

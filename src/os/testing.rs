@@ -46,6 +46,8 @@ pub(crate) struct TestPages {
     pub(crate) has_huge: AtomicBool,
     pub(crate) can_populate: AtomicBool,
     pub(crate) populated: AtomicUsize,
+    /// What another thread does while the next purge is under way.
+    pub(crate) during_purge: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     huge: Mutex<Vec<Huge>>,
     /// Tables that were mapped and not released; they go with this value.
     tables: Mutex<Vec<Table>>,
@@ -146,6 +148,10 @@ impl PageSource for &TestPages {
         }
         self.purged_bytes.fetch_add(bytes, Ordering::SeqCst);
         self.purges.fetch_add(1, Ordering::SeqCst);
+        let meanwhile = self.during_purge.lock().expect("no panic before").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         // SAFETY: the caller owes that these pages are mapped and unused.
         unsafe { start.write_bytes(0, bytes) };
         true

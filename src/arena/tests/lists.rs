@@ -1,7 +1,5 @@
 //! What the lists count, and what they decide by it.
 
-use core::cell::Cell;
-
 use super::super::header::Header;
 use super::*;
 use crate::config::{
@@ -238,14 +236,18 @@ fn what_is_purged_is_counted() {
     assert_eq!(pages.live(), 0);
 }
 
-/// Breaks the header of the one arena with pools in use by `change`, and says whether the lists are then valid.
-fn is_valid_with(change: impl FnOnce(&Header)) -> bool {
+/// Breaks the header of the one arena, with a pool in use and all others idle or purged, by `change`, and says
+/// whether the lists are then valid.
+fn is_valid_with(is_purged: bool, change: impl FnOnce(&Header)) -> bool {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     let kept = sparse(&arenas, 1);
+    if is_purged {
+        arenas.release_free();
+    }
     let arena = Arena::of(kept[0]);
-    let before =
-        [&arena.header().free, &arena.header().dirty, &arena.header().resident].map(Cell::get);
+    let before = [&arena.header().free, &arena.header().dirty, &arena.header().resident]
+        .map(|word| word.get());
     change(arena.header());
     let is_valid = arenas.lists.lock().is_valid();
     arena.header().free.set(before[0]);
@@ -259,18 +261,21 @@ fn is_valid_with(change: impl FnOnce(&Header)) -> bool {
 
 #[test]
 fn is_valid_sees_each_wrong_word_of_a_header() {
-    assert!(is_valid_with(|_| ()));
-    // One pool fewer is free than its list says.
-    assert!(!is_valid_with(|header| header.free.set(header.free.get() & (header.free.get() - 1))));
+    let is_valid_with_idle = |change: fn(&Header)| is_valid_with(false, change);
+    assert!(is_valid_with_idle(|_| ()) && is_valid_with(true, |_| ()));
+    // One pool fewer is free than its list says, idle or not.
+    let one_fewer = |header: &Header| header.free.set(header.free.get() & (header.free.get() - 1));
+    assert!(!is_valid_with(true, one_fewer));
+    assert!(!is_valid_with_idle(one_fewer));
     // None is resident: it belongs to the other list.
-    assert!(!is_valid_with(|header| {
+    assert!(!is_valid_with_idle(|header| {
         header.dirty.set(0);
         header.resident.set(0);
     }));
     // A pool was given to a class, and its memory is not there.
-    assert!(!is_valid_with(|header| header.dirty.set(header.dirty.get() | 1)));
+    assert!(!is_valid_with_idle(|header| header.dirty.set(header.dirty.get() | 1)));
     // The pool of headers is free, and another is not.
-    assert!(!is_valid_with(|header| header
+    assert!(!is_valid_with_idle(|header| header
         .free
         .set((header.free.get() & (header.free.get() - 1)) | 1)));
 }
@@ -395,4 +400,34 @@ fn a_look_releases_what_is_empty_and_purges_what_is_worth_it() {
     let (purged, released, is_due) = after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, false);
     assert!(purged >= POOLS_PER_LOOK_MAX && released == 0 && is_due, "{purged} and {released}");
     assert_eq!(after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, true), (0, 0, false));
+}
+
+/// Pools for another thread to give back.
+struct Given(Vec<Pool>);
+
+// SAFETY: a pool that is in no list belongs to whoever has it.
+unsafe impl Send for Given {}
+
+impl Given {
+    fn give(self, arenas: &Arenas<&TestPages>) {
+        give(arenas, self.0);
+    }
+}
+
+#[test]
+fn an_arena_that_becomes_empty_while_it_is_purged_goes_after_that() {
+    let pages: &'static TestPages = Box::leak(Box::default());
+    let arenas: &'static Arenas<&TestPages> = Box::leak(Box::new(Arenas::new(pages)));
+    let mut pools = take(arenas, 63 * (EMPTY_ARENAS_FIRST + 1));
+    pass(arenas, YOUNG_MILLISECONDS);
+    let last = Given(pools.split_off(pools.len() - 1));
+    give(arenas, pools);
+    assert_eq!(counts(arenas), (EMPTY_ARENAS_FIRST + 1, EMPTY_ARENAS_FIRST));
+    let meanwhile = move || last.give(arenas);
+    *pages.during_purge.lock().expect("no panic before") = Some(Box::new(meanwhile));
+    assert_eq!(arenas.purge_idle(usize::MAX), 62);
+    // What was empty stays, and no more than that.
+    assert_eq!(counts(arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
 }

@@ -9,6 +9,7 @@ use crate::config::{CLASS_COUNT, SHARD_COUNT};
 use crate::os::PageSource;
 use crate::pool::{FreshRange, Shard};
 use crate::size_class::SizeClass;
+use crate::sync::Lock;
 
 /// Bytes of blocks that may wait for a thread: more than a short-lived one comes to hold.
 pub(crate) const PARKED_BYTES_MAX: usize = 64 * 1024;
@@ -68,13 +69,18 @@ impl Parked {
         Some((class, core::mem::replace(held, Held::NONE)))
     }
 
-    /// Classes of which something is here, and how many blocks.
+    /// How many blocks of each class are here.
     pub(super) fn blocks(&self) -> impl Iterator<Item = (SizeClass, usize)> {
-        SizeClass::all().zip(self.held.iter().map(Held::blocks)).filter(|(_, blocks)| *blocks > 0)
+        SizeClass::all().zip(self.held.iter().map(Held::blocks))
     }
 }
 
 impl<P: PageSource> Heap<P> {
+    pub(super) fn parked(&self, shard: Shard) -> &Lock<Parked> {
+        // The index is in range, so the remainder changes nothing but the proof.
+        &self.parked[shard.index() % SHARD_COUNT]
+    }
+
     /// Takes all that a thread of `shard` held, by asking `hold` for each class, if nothing else is there and it
     /// `may` with the place locked; says if so.
     pub(crate) fn park(
@@ -83,7 +89,7 @@ impl<P: PageSource> Heap<P> {
         may: impl FnOnce() -> bool,
         hold: impl Fn(SizeClass) -> Held,
     ) -> bool {
-        let mut parked = self.parked[shard.index() % SHARD_COUNT].lock();
+        let mut parked = self.parked(shard).lock();
         if parked.classes != 0 || !may() {
             return false;
         }
@@ -99,7 +105,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Gives all that waits in `shard` to a thread that has just joined it, and says if that was anything.
     pub(crate) fn unpark(&self, shard: Shard, give: impl Fn(SizeClass, Held)) -> bool {
-        let mut parked = self.parked[shard.index() % SHARD_COUNT].lock();
+        let mut parked = self.parked(shard).lock();
         let is_any = parked.classes != 0;
         while let Some((class, held)) = parked.take() {
             give(class, held);
@@ -110,7 +116,7 @@ impl<P: PageSource> Heap<P> {
     /// Gives back what waits in `shard`, one class at a time so that nobody waits long.
     pub(super) fn empty_parked(&self, shard: Shard) {
         loop {
-            let taken = self.parked[shard.index() % SHARD_COUNT].lock().take();
+            let taken = self.parked(shard).lock().take();
             let Some((class, held)) = taken else { return };
             for magazine in [held.loaded, held.spare] {
                 // SAFETY: what a thread held of a class came from that class of this heap.
@@ -124,7 +130,7 @@ impl<P: PageSource> Heap<P> {
     /// Gives back what has waited in `shard` since before the last look.
     pub(super) fn age_parked(&self, shard: Shard) {
         let was_old = {
-            let mut parked = self.parked[shard.index() % SHARD_COUNT].lock();
+            let mut parked = self.parked(shard).lock();
             core::mem::replace(&mut parked.is_old, true)
         };
         if was_old {

@@ -17,7 +17,7 @@ impl<P: PageSource> Heap<P> {
 
     /// Whether anything waits for a thread.
     pub(crate) fn waits(&self, shard: Shard) -> bool {
-        self.parked[shard.index()].lock().blocks().next().is_some()
+        self.parked(shard).lock().blocks().any(|(_, blocks)| blocks > 0)
     }
 
     /// Whether all depots, used pools and lists of arenas are in order, and each byte of the arenas is of one

@@ -79,8 +79,9 @@ fn what_waits_goes_where_another_asks_for_all_that_is_free() {
     let heap = Heap::new(&pages);
     let owner = Owner::new(&heap);
     hold_some(&owner);
+    let all = held(&owner).iter().sum::<usize>();
     end(&owner);
-    assert_ne!(cached(&heap), 0);
+    assert_eq!(cached(&heap), all);
     assert_all_is_back(&heap, &pages);
 }
 
@@ -95,6 +96,24 @@ fn one_thread_waits_for_the_next_and_not_two() {
     end(&first);
     end(&second);
     assert_eq!(held(&Owner::new(&heap)), first_held);
+}
+
+#[test]
+fn each_shard_has_a_place_of_its_own() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owners = [(); 2].map(|()| Owner::on_cores(&heap, 2));
+    owners.iter().for_each(hold_some);
+    let all = owners.iter().flat_map(held).sum::<usize>();
+    owners.iter().for_each(end);
+    assert_eq!(cached(&heap), all, "both wait");
+    let next = [(); 2].map(|()| Owner::on_cores(&heap, 2));
+    for (before, after) in owners.iter().zip(&next) {
+        assert_eq!(before.cache.shard.get(), after.cache.shard.get());
+        assert_ne!(held(after).iter().sum::<usize>(), 0);
+    }
+    next.iter().for_each(|owner| owner.cache.flush(&heap));
+    assert_all_is_back(&heap, &pages);
 }
 
 #[test]

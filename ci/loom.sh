@@ -146,9 +146,11 @@ mistake 'a fork leaves the depots of large blocks open' src/large.rs \
     's/self.bases.iter().for_each(|base| base.lock/self.bases[1..].iter().for_each(|base| base.lock/'
 
 mistake 'what another thread has asked for waits for a thread' src/heap/parked.rs \
-    's/if parked.classes != 0 || !may() {/if parked.classes != 0 || (!may() \&\& false) {/'
+    's/let Some(known) = known() else { return false };/let known = known().unwrap_or(0);/'
 mistake 'a thread looks for requests before it locks the place where it leaves what it held' src/heap/parked.rs \
-    's/\(let mut parked = [^\n]*lock();\)\n        if parked.classes != 0 || !may() {/let may_wait = may();\n\1\nif parked.classes != 0 || !may_wait {/'
+    's/\(let mut parked = [^\n]*lock();\n        if parked.classes != 0 {\n            return false;\n        }\)\n        let Some(known) = known()/let known = known();\n\1\nlet Some(known) = known/'
+mistake 'a thread takes over what was asked for before it began, and keeps it' src/trim.rs \
+    's/        self.known.set(known);\n//;s/take_over(&self, known: usize)/take_over(\&self, _known: usize)/'
 mistake 'a fork leaves the lock of what waits open' src/heap/standstill.rs \
     's/        for parked in self.parked.iter().take(shards) {\n            parked.lock_and_leave_closed/        for parked in self.parked.iter().take(0) {\nparked.lock_and_leave_closed/'
 mistake 'what waits in a shard is given to a thread and stays' src/heap/parked.rs \
@@ -162,7 +164,9 @@ mistake 'a thread forgets which trim request it has followed' src/trim.rs \
     's/self.known.replace(count)/self.known.get()/'
 mistake 'a thread that asks for a trim follows its own request' src/trim.rs \
     's/        asking.known.set(earlier.wrapping_add(1));/let _ = (asking, earlier);/'
-mistake 'a thread keeps its virgin blocks at its end' src/cache.rs \
+mistake 'virgin blocks that wait for a thread are not given back' src/heap/parked.rs \
+    's/unsafe { self.give_back_fresh(class, held.fresh) };/drop(held.fresh);/'
+mistake 'a thread keeps its virgin blocks when it gives back the rest' src/cache.rs \
     's/unsafe { heap.give_back_fresh(class, held.fresh) };/drop(held.fresh);/'
 mistake 'a thread keeps what it is refilled with after its end' src/cache.rs \
     's/            self.flush_class(heap, class);\n        }\n    }\n\n/        }\n    }\n\n/'

@@ -165,6 +165,15 @@ impl<P: PageSource> Arenas<P> {
         self.news.take_watch();
     }
 
+    /// Something is idle that is not in the arenas: has a thread watch over it, if one should and none does.
+    pub(crate) fn want_watch(&self) {
+        let mut lists = self.lists.lock();
+        lists.want_watch(true);
+        let told = lists.take_told();
+        drop(lists);
+        self.news.tell(told);
+    }
+
     /// As if no thread watched the arenas any more. The next pool that is given back has one start again.
     pub(crate) fn end_watch(&self) {
         self.lists.lock().is_watched = false;
@@ -199,7 +208,8 @@ impl<P: PageSource> Arenas<P> {
         }
         let leaving = lists.unlink_surplus(going);
         let excess = lists.excess();
-        lists.want_watch();
+        let is_idle = lists.idle > 0;
+        lists.want_watch(is_idle);
         let told = lists.take_told();
         debug_check!(
             lists.mapped > CHECKED_ARENAS_MAX || lists.is_valid(),

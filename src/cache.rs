@@ -50,6 +50,8 @@ pub(crate) struct ThreadCache {
     /// The shard of the heap that refills it.
     shard: Cell<Shard>,
     limits: Cell<CacheLimits>,
+    /// Whether so many blocks have come back since one was asked for that a depot was emptied.
+    was_one_way: Cell<bool>,
 }
 
 impl ThreadCache {
@@ -63,6 +65,7 @@ impl ThreadCache {
             keeping: Cell::new(Keeping::NotYet),
             shard: Cell::new(Shard::FIRST),
             limits: Cell::new(CacheLimits::NONE),
+            was_one_way: Cell::new(false),
         }
     }
 
@@ -112,14 +115,14 @@ impl ThreadCache {
         (self.keeping.get() == Keeping::UntilExit).then(|| self.shard.get())
     }
 
-    /// The thread's end has been made to call [`ThreadCache::flush_for_good`]. Says if the thread now has what
-    /// one before it held.
+    /// The thread's end has been made to call [`ThreadCache::flush_for_good`]. If the thread now has what one
+    /// before it held, says what that knew of requests for a trim.
     pub(crate) fn keep_until_exit<P: PageSource>(
         &self,
         heap: &Heap<P>,
         cores: usize,
         limits: CacheLimits,
-    ) -> bool {
+    ) -> Option<usize> {
         self.keeping.set(Keeping::UntilExit);
         self.limits.set(limits);
         self.shard.set(heap.join(cores));
@@ -196,8 +199,8 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a block for which [`ThreadCache::push`] found no room. There is some now if the thread has taken over
-    /// what another held.
+    /// Takes a block for which [`ThreadCache::push`] found no room, or was not asked. There is some now if the
+    /// thread has just taken over what another held.
     ///
     /// # Safety
     ///
@@ -207,13 +210,14 @@ impl ThreadCache {
         heap: &Heap<P>,
         block: NonNull<u8>,
         class: SizeClass,
+        has_taken_over: bool,
     ) {
         self.bin(class).refuse_push();
         if self.keeping.get() != Keeping::UntilExit {
             // SAFETY: the caller owes the block, and where it came from.
             return unsafe { heap.give_back_one(class, block.cast()) };
         }
-        let is_first = self.bin(class).capacity() == 0;
+        let is_first = has_taken_over || self.bin(class).capacity() == 0;
         if !self.bin(class).has_room() {
             self.make_room(heap, class);
         }
@@ -250,6 +254,7 @@ impl ThreadCache {
                 self.grow(class);
             }
             Direction::OneWay => {
+                self.was_one_way.set(true);
                 let blocks = full.len();
                 // SAFETY: as above.
                 let runs = unsafe { heap.give_back(class, full) };
@@ -295,13 +300,18 @@ impl ThreadCache {
         }
     }
 
-    /// Leaves what the thread holds to the next one, if that is not much and it `may`, or else to the heap, for the
-    /// thread is about to end. The cache still serves, one block at a time, and keeps none.
-    pub(crate) fn flush_for_good<P: PageSource>(&self, heap: &Heap<P>, may: impl FnOnce() -> bool) {
+    /// Leaves what the thread holds to the next one, if that is not much, or else to the heap, for the thread is
+    /// about to end. The cache still serves, one block at a time, and keeps none. The thread says what is `known`
+    /// to it of requests for a trim, or that it is asked.
+    pub(crate) fn flush_for_good<P: PageSource>(
+        &self,
+        heap: &Heap<P>,
+        known: impl FnOnce() -> Option<usize>,
+    ) {
         let joined = self.joined();
         self.keeping.set(Keeping::NoMore);
         if let Some(shard) = joined {
-            if !self.leave_to_next(heap, shard, may) {
+            if !self.leave_to_next(heap, shard, known) {
                 self.flush(heap);
             }
             heap.leave(shard);
@@ -312,14 +322,18 @@ impl ThreadCache {
         &self,
         heap: &Heap<P>,
         shard: Shard,
-        may: impl FnOnce() -> bool,
+        known: impl FnOnce() -> Option<usize>,
     ) -> bool {
+        // What comes back in no order may pin an arena with each block.
+        if self.was_one_way.get() {
+            return false;
+        }
         // A class without room has never been refilled while the cache kept anything.
         let has_room = |class: &SizeClass| self.bin(*class).capacity() > 0;
         let classes = SizeClass::all().filter(has_room);
         let bytes: usize = classes.map(|class| self.blocks(class) * class.bytes()).sum();
         let hold = |class| if has_room(&class) { self.hand_over(class) } else { Held::NONE };
-        bytes <= PARKED_BYTES_MAX && heap.park(shard, may, hold)
+        bytes <= PARKED_BYTES_MAX && heap.park(shard, known, hold)
     }
 
     /// Free and virgin blocks of a class that the thread holds.

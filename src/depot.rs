@@ -34,12 +34,12 @@ impl Stock {
         Self { bytes: AtomicUsize::new(0), next_to_leave: AtomicUsize::new(0) }
     }
 
-    /// DepotBase a magazine that is about to come.
+    /// Counts a magazine that is about to come.
     pub(crate) fn comes(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// DepotBase a magazine that has left.
+    /// Counts a magazine that has left.
     pub(crate) fn leaves(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         debug_check!(before >= bytes, "depots give more than they hold", bytes);
@@ -81,6 +81,7 @@ pub(crate) struct Shelves<const DEPOTS: usize, const HEIGHT: usize>([[Shelf; DEP
 
 /// Shelves that depots of so many magazines need.
 pub(crate) const fn shelves_above_base(magazines: usize) -> usize {
+    assert!(magazines > SHELF_MAGAZINES && magazines.is_multiple_of(SHELF_MAGAZINES));
     magazines / SHELF_MAGAZINES - 1
 }
 

@@ -123,7 +123,7 @@ pub(crate) use system::{
 pub(crate) use system_allocator::trim_system_allocator;
 pub(crate) use system_allocator::{
     end_hold_in_system_allocator, has_users_thresholds, hold_in_system_allocator, is_main_thread,
-    limit_arenas, tune_early, tune_fully, usable_bytes,
+    is_only_thread, limit_arenas, tune_early, tune_fully, usable_bytes,
 };
 
 /// Where arenas come from and go to. Any thread may call it at any time.

@@ -86,9 +86,8 @@ impl Caches {
 
     /// Gives everything back, for the thread is about to end.
     fn flush_for_good(&self) {
-        // What another thread has asked to be given back does not wait for the next one.
-        let may_wait = || !self.trim_follower.is_asked(&TRIM_REQUESTS);
-        self.small.flush_for_good(&HEAP, may_wait);
+        let known = || self.trim_follower.hand_over(&TRIM_REQUESTS);
+        self.small.flush_for_good(&HEAP, known);
         self.large.flush_for_good(&LARGE_HEAP);
     }
 }
@@ -204,9 +203,9 @@ fn refill_slow(
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
     keeping_errno(|| {
         with_caches(|caches| {
-            prepare(caches, chosen);
+            let has_taken_over = prepare(caches, chosen);
             // SAFETY: the caller owes the block; all blocks are of the one heap.
-            unsafe { caches.small.push_full(&HEAP, block, class) }
+            unsafe { caches.small.push_full(&HEAP, block, class, has_taken_over) }
             caches.follow_trim();
         });
         follow_news(chosen);

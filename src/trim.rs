@@ -42,7 +42,7 @@ impl Follower {
         Self { known: Cell::new(0) }
     }
 
-    /// Begins to follow, before its thread holds anything: older requests are none of its concern.
+    /// Begins to follow, before its thread holds anything of its own: older requests are none of its concern.
     pub(crate) fn begin(&self, requests: &TrimRequests) {
         self.known.set(requests.0.load(Ordering::Relaxed));
     }
@@ -52,6 +52,17 @@ impl Follower {
     pub(crate) fn is_asked(&self, requests: &TrimRequests) -> bool {
         let count = requests.0.load(Ordering::Relaxed);
         self.known.replace(count) != count
+    }
+
+    /// What its thread knows of the requests, for whoever takes over what that holds; `None` if that is to be
+    /// given back.
+    pub(crate) fn hand_over(&self, requests: &TrimRequests) -> Option<usize> {
+        (!self.is_asked(requests)).then(|| self.known.get())
+    }
+
+    /// Follows on from where another one has handed over.
+    pub(crate) fn take_over(&self, known: usize) {
+        self.known.set(known);
     }
 }
 

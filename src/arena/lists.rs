@@ -128,9 +128,9 @@ impl ArenaLists {
         core::mem::take(&mut self.told)
     }
 
-    /// Asks for a thread that watches over what is idle, if one should and none does.
-    pub(super) fn want_watch(&mut self) {
-        if self.bounds.is_watched && !self.is_watched && self.idle > 0 {
+    /// Asks for a thread that watches over what is idle, if anything is, one should, and none does.
+    pub(super) fn want_watch(&mut self, is_idle: bool) {
+        if is_idle && self.bounds.is_watched && !self.is_watched {
             self.is_watched = true;
             self.told.wants_watch = true;
         }

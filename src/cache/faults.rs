@@ -314,7 +314,7 @@ impl<'a> Thread<'a> {
         // SAFETY: the block is of this heap and class, and its owner gives it up.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(self.heap, block, class) }
+            unsafe { self.cache.push_full(self.heap, block, class, false) }
         }
     }
 
@@ -335,7 +335,7 @@ impl<'a> Thread<'a> {
     fn end(&mut self) {
         let is_valid = SizeClass::all().all(|class| self.cache.is_valid(class));
         self.outcome.expect(is_valid, "a cache in disorder");
-        self.cache.flush_for_good(self.heap, || true);
+        self.cache.flush_for_good(self.heap, || Some(0));
     }
 }
 

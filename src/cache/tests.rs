@@ -42,7 +42,7 @@ impl<'a> Owner<'a> {
         // SAFETY: tests free what this heap gave for this class.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(self.heap, block, class) }
+            unsafe { self.cache.push_full(self.heap, block, class, false) }
         }
     }
 
@@ -194,7 +194,7 @@ fn a_cache_that_keeps_nothing_serves_and_holds_no_block() {
     let owner = Owner::new(&heap);
     let class = class_of(24);
     let before = owner.alloc_many(class, 50);
-    owner.cache.flush_for_good(&heap, || true);
+    owner.cache.flush_for_good(&heap, || Some(0));
     let after = owner.alloc_many(class, 50);
     for block in before.into_iter().chain(after) {
         assert_eq!(owner.loaded(class), 0);

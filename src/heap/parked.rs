@@ -46,6 +46,8 @@ pub(super) struct Parked {
     held: [Held; CLASS_COUNT],
     /// The classes of which something is here, a bit each.
     classes: u64,
+    /// What the thread that held it knew of requests for a trim.
+    known: usize,
     /// Whether it was here at the last look.
     is_old: bool,
 }
@@ -54,7 +56,7 @@ const _: () = assert!(CLASS_COUNT <= u64::BITS as usize);
 
 impl Parked {
     pub(super) const NOTHING: Self =
-        Self { held: [const { Held::NONE }; CLASS_COUNT], classes: 0, is_old: false };
+        Self { held: [const { Held::NONE }; CLASS_COUNT], classes: 0, known: 0, is_old: false };
 
     fn put(&mut self, class: SizeClass, held: Held) {
         self.held[class.index() % CLASS_COUNT] = held;
@@ -81,18 +83,20 @@ impl<P: PageSource> Heap<P> {
         &self.parked[shard.index() % SHARD_COUNT]
     }
 
-    /// Takes all that a thread of `shard` held, by asking `hold` for each class, if nothing else is there and it
-    /// `may` with the place locked; says if so.
+    /// Takes all that a thread of `shard` held, by asking `hold` for each class, if nothing else is there; says if
+    /// so. With the place locked, the thread says what it is `known` of requests for a trim, or that it is asked.
     pub(crate) fn park(
         &self,
         shard: Shard,
-        may: impl FnOnce() -> bool,
+        known: impl FnOnce() -> Option<usize>,
         hold: impl Fn(SizeClass) -> Held,
     ) -> bool {
         let mut parked = self.parked(shard).lock();
-        if parked.classes != 0 || !may() {
+        if parked.classes != 0 {
             return false;
         }
+        let Some(known) = known() else { return false };
+        parked.known = known;
         parked.is_old = false;
         for class in SizeClass::all() {
             let held = hold(class);
@@ -100,17 +104,20 @@ impl<P: PageSource> Heap<P> {
                 parked.put(class, held);
             }
         }
+        drop(parked);
+        self.arenas.want_watch();
         true
     }
 
-    /// Gives all that waits in `shard` to a thread that has just joined it, and says if that was anything.
-    pub(crate) fn unpark(&self, shard: Shard, give: impl Fn(SizeClass, Held)) -> bool {
+    /// Gives all that waits in `shard` to a thread that has just joined it, and says, if that was anything, what
+    /// the one before it knew of requests for a trim.
+    pub(crate) fn unpark(&self, shard: Shard, give: impl Fn(SizeClass, Held)) -> Option<usize> {
         let mut parked = self.parked(shard).lock();
-        let is_any = parked.classes != 0;
+        let known = (parked.classes != 0).then_some(parked.known);
         while let Some((class, held)) = parked.take() {
             give(class, held);
         }
-        is_any
+        known
     }
 
     /// Gives back what waits in `shard`, one class at a time so that nobody waits long.

@@ -55,8 +55,8 @@ impl Swings {
         }
     }
 
-    /// Bytes that the library holds.
-    fn held(&self) -> usize {
+    /// Bytes that the library should hold.
+    pub(crate) fn held(&self) -> usize {
         HELD_BYTES_FIRST + self.held_beyond_first.load(Ordering::Relaxed)
     }
 

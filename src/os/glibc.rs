@@ -1,6 +1,7 @@
 //! The GNU C library's allocator, which serves large blocks: its thresholds, and how it gives back
 //! what it holds.
 
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 #[cfg(feature = "preload")]
@@ -85,6 +86,18 @@ pub(crate) fn is_main_thread() -> bool {
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
     // SAFETY: as above.
     thread == libc::c_long::from(unsafe { libc::getpid() })
+}
+
+/// Whether the process has no other thread than this one: the directory of its threads has two links, and one
+/// for each of them.
+pub(crate) fn is_only_thread() -> bool {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path ends with a zero, and the place is valid for the answer.
+    if unsafe { libc::stat(c"/proc/self/task".as_ptr(), status.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: written by `stat`, which succeeded.
+    unsafe { status.assume_init() }.st_nlink == 3
 }
 
 /// Has the library hold so many free bytes at the top of its heaps, and take blocks of up to as many from

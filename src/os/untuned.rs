@@ -23,6 +23,11 @@ pub(crate) fn is_main_thread() -> bool {
     false
 }
 
+/// Not that it is known.
+pub(crate) fn is_only_thread() -> bool {
+    false
+}
+
 /// Nothing, as above.
 pub(crate) fn hold_in_system_allocator(_bytes: usize) {}
 

@@ -37,7 +37,11 @@ fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
     }
     caches.trim_follower.begin(&TRIM_REQUESTS);
     caches.large.keep_until_exit(limits.large_bytes);
-    caches.small.keep_until_exit(&HEAP, cores(), limits)
+    let Some(known) = caches.small.keep_until_exit(&HEAP, cores(), limits) else { return false };
+    caches.trim_follower.take_over(known);
+    // It may do without an exchange from now on, as the thread before it.
+    HEAP.tick();
+    true
 }
 
 /// The configuration in force: that of the process's first slow path, as its environment changes it.
@@ -78,8 +82,10 @@ pub(crate) fn config(chosen: &Config) -> Config {
     if config.system_tuning() != SystemTuning::Off {
         let arenas = (cores() / CORES_PER_SYSTEM_ARENA).max(1);
         let is_limited = os::limit_arenas(arenas);
-        // A library that is loaded late may find threads, and more arenas.
-        if is_limited && arenas == 1 && !os::is_shared_library() {
+        // Where there have been threads before, the system allocator may have more already. A library that is
+        // loaded late does not know.
+        let is_first = !os::is_shared_library() && os::is_only_thread();
+        if is_limited && arenas == 1 && is_first {
             LARGE_HEAP.swings().share();
         }
     }

@@ -7,7 +7,7 @@ use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
 use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
 use crate::cache::Keeping;
-use crate::config::{Config, Pressure, SystemTuning};
+use crate::config::{Config, HELD_BYTES_FIRST, Pressure, SystemTuning};
 use crate::os;
 
 /// Times that the watching thread finds idle memory which the system does not take, before it gives up.
@@ -131,8 +131,29 @@ fn look_at_system_allocator_slow(chosen: &Config) {
 
 /// Has the system allocator hold no more of what is free than it does early.
 fn end_hold(chosen: &Config) {
-    if LARGE_HEAP.swings().end_hold() && config(chosen).system_tuning() == SystemTuning::Early {
-        os::end_hold_in_system_allocator();
+    if LARGE_HEAP.swings().end_hold() {
+        settle_hold(chosen);
+    }
+}
+
+/// Tells the system allocator what it should hold. Others may find that it should be another number meanwhile, and
+/// tell it so before: so whoever has told it looks again, and the last one to tell it tells it the last number.
+/// What they are told passes through the library's own lock, which puts that in order.
+fn settle_hold(chosen: &Config) {
+    if config(chosen).system_tuning() != SystemTuning::Early {
+        return;
+    }
+    let swings = LARGE_HEAP.swings();
+    let mut told = None;
+    while let held = swings.held()
+        && told != Some(held)
+    {
+        if held > HELD_BYTES_FIRST {
+            os::hold_in_system_allocator(held);
+        } else {
+            os::end_hold_in_system_allocator();
+        }
+        told = Some(held);
     }
 }
 
@@ -153,10 +174,8 @@ pub(crate) fn count_passed(bytes: isize, chosen: &Config) {
     if with_caches(|caches| caches.small.keeping()) != Keeping::UntilExit {
         notice_thread(chosen);
     }
-    if let Some(bytes) = LARGE_HEAP.swings().take_hold()
-        && config(chosen).system_tuning() == SystemTuning::Early
-    {
-        os::hold_in_system_allocator(bytes);
+    if LARGE_HEAP.swings().take_hold().is_some() {
+        settle_hold(chosen);
     }
     HEAP.tick();
     follow_news(chosen);

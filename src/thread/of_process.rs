@@ -156,7 +156,7 @@ pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
     match caches_of_thread() {
         // SAFETY: the caller owes the same.
         Some(_) => unsafe { super::dealloc(block, class, &Config::DEFAULT) },
-        // SAFETY: as above, and a cache that is made for it has no room.
+        // SAFETY: as above; a cache that is made for it has not been asked to take it.
         None => unsafe { super::dealloc_slow(block, class, &Config::DEFAULT) },
     }
 }

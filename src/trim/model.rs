@@ -63,7 +63,10 @@ impl Process {
             flushes: Cell::new(0),
         };
         owner.follower.begin(&self.requests);
-        owner.cache.keep_until_exit(&self.heap, CORES, Config::DEFAULT.cache_limits());
+        let limits = Config::DEFAULT.cache_limits();
+        if let Some(known) = owner.cache.keep_until_exit(&self.heap, CORES, limits) {
+            owner.follower.take_over(known);
+        }
         owner
     }
 
@@ -88,8 +91,11 @@ impl Owner {
         Used(block)
     }
 
-    /// A virgin block, of which others stay in the cache.
+    /// A virgin block, of which others stay in the cache, if that has none of the class.
     fn alloc_virgin(&self, class: SizeClass) -> Used {
+        if self.cache.blocks(class) > 0 {
+            return self.alloc(class);
+        }
         assert!(self.cache.refill(&self.process.heap, class), "memory");
         Used(self.cache.pop_reserve_zeroed(class).expect("a refill brings a block"))
     }
@@ -98,7 +104,7 @@ impl Owner {
         // SAFETY: models free what this heap gave for this class.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(&self.process.heap, block, class) }
+            unsafe { self.cache.push_full(&self.process.heap, block, class, false) }
             self.come_by();
         }
     }
@@ -127,8 +133,8 @@ impl Owner {
     }
 
     fn end(&self) {
-        let may_wait = || !self.follower.is_asked(&self.process.requests);
-        self.cache.flush_for_good(&self.process.heap, may_wait);
+        let known = || self.follower.hand_over(&self.process.requests);
+        self.cache.flush_for_good(&self.process.heap, known);
     }
 }
 
@@ -198,18 +204,21 @@ fn what_a_thread_leaves_is_taken_over_or_given_back_and_not_left_where_it_was_as
             move || {
                 let owner = process.begin();
                 let used = owner.cache.pop(class);
-                // Nobody comes for it any more: what it holds goes with it.
                 used.into_iter().for_each(|used| owner.free(class, Used(used)));
-                owner.cache.flush(&process.heap);
+                owner
             }
         });
         let asking = process.begin();
         let was_held = *holds.lock();
         asking.trim();
         ending.join().expect("no thread vanishes");
+        let owner = beginning.join().expect("no thread vanishes");
         let waiting = process.heap.waits(Shard::FIRST);
         assert!(!(was_held && waiting), "asked for, and it waits for a thread");
-        beginning.join().expect("no thread vanishes");
+        owner.come_by();
+        let holding = owner.cache.blocks(class) > 0;
+        assert!(!(was_held && holding), "asked for, and the next thread has it");
+        owner.end();
         asking.end();
         process.assert_all_is_back();
     });
@@ -237,7 +246,10 @@ fn a_thread_that_has_ended_serves_on_and_holds_nothing_while_others_take_what_it
             }
         });
         let owner = process.begin();
-        owner.hold_some();
+        let virgin = owner.alloc_virgin(class);
+        owner.free(class, virgin);
+        let used = [owner.alloc(other_class), owner.alloc(other_class)];
+        used.into_iter().for_each(|used| owner.free(other_class, used));
         if let Some(block) = handed_over.lock().take() {
             owner.free(class, block);
         }
@@ -245,6 +257,8 @@ fn a_thread_that_has_ended_serves_on_and_holds_nothing_while_others_take_what_it
         if let Some(block) = handed_over.lock().take() {
             owner.free(class, block);
         }
+        // One of them leaves what it holds to the next one, and one gives it back.
+        owner.cache.flush(&process.heap);
         owner.end();
         process.assert_all_is_back();
         assert!(classes().iter().all(|class| ended.cache.blocks(*class) == 0));

@@ -124,13 +124,17 @@ fn no_watch_is_wanted_while_nothing_is_idle() {
     let arenas = Arenas::new(&pages);
     let mut lists = arenas.lists.lock();
     lists.bounds.is_watched = true;
-    lists.want_watch();
+    lists.want_watch(false);
     assert!(!lists.take_told().wants_watch);
-    lists.idle = 1;
-    lists.want_watch();
+    lists.want_watch(true);
     assert!(lists.take_told().wants_watch);
-    lists.want_watch();
+    lists.want_watch(true);
     assert!(!lists.take_told().wants_watch, "one is enough");
+    drop(lists);
+    assert!(!arenas.news().take_watch());
+    arenas.end_watch();
+    arenas.want_watch();
+    assert!(arenas.news().take_watch());
 }
 
 /// How many of 30 young arenas stay when the last of them becomes empty with so many pools resident.

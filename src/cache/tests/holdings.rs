@@ -59,7 +59,7 @@ fn a_thread_is_in_a_shard_from_its_first_blocks_to_its_end() {
     let other = Owner::on_cores(&heap, 2);
     assert_eq!(owner.cache.joined(), Some(Shard::FIRST));
     assert_eq!(other.cache.joined().map(Shard::index), Some(1));
-    owner.cache.flush_for_good(&heap, || true);
+    owner.cache.flush_for_good(&heap, || Some(0));
     assert_eq!(owner.cache.joined(), None);
     // Only so is the next one in the shard that was left.
     assert_eq!(Owner::on_cores(&heap, 2).cache.joined(), Some(Shard::FIRST));

@@ -24,7 +24,7 @@ fn hold_some(owner: &Owner<'_>) {
 }
 
 fn end(owner: &Owner<'_>) {
-    owner.cache.flush_for_good(owner.heap, || true);
+    owner.cache.flush_for_good(owner.heap, || Some(0));
 }
 
 /// Time passes, and somebody comes by.
@@ -122,7 +122,7 @@ fn what_others_have_asked_for_does_not_wait_and_much_does_not_either() {
     let heap = Heap::new(&pages);
     let asked = Owner::new(&heap);
     hold_some(&asked);
-    asked.cache.flush_for_good(&heap, || false);
+    asked.cache.flush_for_good(&heap, || None);
     let rich = Owner::new(&heap);
     assert_eq!(held(&rich).iter().sum::<usize>(), 0);
     for class in SizeClass::all() {
@@ -160,4 +160,42 @@ fn what_no_thread_comes_for_goes() {
     pass(&heap, &pages);
     assert_eq!(cached(&heap), 0);
     assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_came_back_in_no_order_does_not_wait() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let owner = Owner::new(&heap);
+    let class = class_of(512);
+    let blocks = owner.alloc_many(class, 80 * ONE_WAY_FLUSHES as usize);
+    // One of each pool after the other.
+    for first in 0..8 {
+        blocks.iter().skip(first).step_by(8).for_each(|block| owner.free(class, *block));
+    }
+    end(&owner);
+    assert_eq!(cached(&heap), 0);
+    assert_all_is_back(&heap, &pages);
+}
+
+/// Whether the block that another thread gave this one is what it allocates next, after that was its first free.
+fn is_next(has_taken_over: bool) -> bool {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(64);
+    let [giving, owner] = [(); 2].map(|()| Owner::on_cores(&heap, 2));
+    let given = giving.alloc(class).expect("memory");
+    let own = owner.alloc_many(class, 8);
+    own.into_iter().for_each(|block| owner.free(class, block));
+    // SAFETY: the block is this heap's, and free.
+    unsafe { owner.cache.push_full(&heap, given, class, has_taken_over) };
+    let is_next = owner.alloc(class) == Some(given);
+    [giving, owner].iter().for_each(|owner| owner.cache.flush(&heap));
+    is_next
+}
+
+#[test]
+fn a_block_of_another_thread_is_not_put_on_what_was_just_taken_over() {
+    assert!(is_next(false));
+    assert!(!is_next(true));
 }

@@ -1,4 +1,5 @@
 use core::cell::{Cell, RefCell};
+use core::ptr::NonNull;
 
 use super::*;
 
@@ -53,4 +54,34 @@ fn one_call_evicts_few_and_looks_at_each_class_once() {
         false
     });
     assert_eq!(looks.get(), EVICTION_LOOKS_MAX);
+}
+
+/// A magazine of so many blocks that are only counted.
+fn magazine_of(blocks: u32) -> Magazine {
+    // SAFETY: none of its blocks is taken, and nobody walks it.
+    unsafe { Magazine::from_chain(Some(NonNull::dangling()), blocks) }
+}
+
+#[test]
+fn a_depot_holds_as_many_magazines_as_it_may_and_gives_the_last_first() {
+    const MAGAZINES: usize = 3 * SHELF_MAGAZINES;
+    let shelves: Shelves<2, { shelves_above_base(MAGAZINES) }> = Shelves::new();
+    let mut bases = [const { DepotBase::EMPTY }; 2];
+    let [left, right] = &mut bases;
+    // SAFETY: of this thread alone, and each with a place of its own.
+    let mut left = unsafe { shelves.depot(0, left) };
+    // SAFETY: as above.
+    let mut right = unsafe { shelves.depot(1, right) };
+    for blocks in 1..=MAGAZINES as u32 {
+        assert!(left.push(magazine_of(blocks)).is_none());
+        assert!(right.push(magazine_of(100 + blocks)).is_none());
+    }
+    assert_eq!(left.push(magazine_of(50)).map(|refused| refused.len()), Some(50));
+    assert_eq!(left.base.blocks(), (1..=MAGAZINES).sum::<usize>());
+    for blocks in (1..=MAGAZINES as u32).rev() {
+        assert_eq!(left.pop().map(|magazine| magazine.len()), Some(blocks));
+        assert_eq!(right.pop().map(|magazine| magazine.len()), Some(100 + blocks));
+    }
+    assert!(left.pop().is_none() && right.pop().is_none());
+    assert_eq!(left.base.blocks(), 0);
 }

@@ -74,6 +74,27 @@ fn the_next_thread_of_a_shard_has_what_the_one_before_held() {
 }
 
 #[test]
+fn the_next_thread_knows_of_the_requests_that_the_one_before_knew_of() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let begin = || {
+        let cache = ThreadCache::new();
+        let known = cache.keep_until_exit(&heap, 1, Config::DEFAULT.cache_limits());
+        (Owner { cache, heap: &heap }, known)
+    };
+    let (owner, known) = begin();
+    assert_eq!(known, None);
+    hold_some(&owner);
+    owner.cache.flush_for_good(&heap, || Some(7));
+    let (owner, known) = begin();
+    assert_eq!(known, Some(7));
+    owner.cache.flush(&heap);
+    end(&owner);
+    assert_eq!(begin().1, None, "what holds nothing leaves nothing");
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
 fn what_waits_goes_where_another_asks_for_all_that_is_free() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);

@@ -2,8 +2,9 @@
 //! allocator notices: by an abort, with one line on stderr that says so, and never by a hang.
 //!
 //! A thread's cache takes what it is given, since the fast path tests for nothing. The pools notice,
-//! when a cache is flushed to them: at its thread's end, or when it overflows. A pool counts its
-//! blocks, so that a block freed twice is noticed for certain when the pool's others are freed, too.
+//! when a cache is flushed to them: when it overflows, by a trim, or when its thread has ended and no other
+//! comes for what it left. A pool counts its blocks, so that a block freed twice is noticed for certain when
+//! the pool's others are freed, too.
 //! Debug builds notice all of it at once; see `wrong_use.rs`.
 #![cfg(all(target_os = "linux", not(obmalloc_no_arenas)))]
 
@@ -76,12 +77,13 @@ fn free_all(blocks: impl IntoIterator<Item = Block>) {
     }
 }
 
-/// Runs `wrong` in a thread that then ends, and so gives its blocks back to the pools.
+/// Runs `wrong` in a thread that then ends, and has what it leaves to the next one given back to the pools.
 fn in_thread_that_ends(wrong: impl FnOnce() + Send) {
     thread::scope(|scope| {
         let thread = scope.spawn(wrong);
         thread.join().expect("the thread does not panic");
     });
+    let _ = GLOBAL.trim();
 }
 
 /// Runs `body` in a process of its own, which has to abort with one line of the allocator's.
@@ -107,8 +109,8 @@ fn blocks_freed_once_with_their_layouts_are_no_corruption() {
 }
 
 #[test]
-fn a_block_freed_twice_in_a_row_aborts_when_the_thread_ends() {
-    aborts("a_block_freed_twice_in_a_row_aborts_when_the_thread_ends", || {
+fn a_block_freed_twice_in_a_row_aborts_when_its_cache_is_flushed() {
+    aborts("a_block_freed_twice_in_a_row_aborts_when_its_cache_is_flushed", || {
         in_thread_that_ends(|| {
             let blocks = whole_pool();
             blocks[0].free(RARE);
@@ -118,8 +120,8 @@ fn a_block_freed_twice_in_a_row_aborts_when_the_thread_ends() {
 }
 
 #[test]
-fn a_block_freed_again_later_aborts_when_the_thread_ends() {
-    aborts("a_block_freed_again_later_aborts_when_the_thread_ends", || {
+fn a_block_freed_again_later_aborts_when_its_cache_is_flushed() {
+    aborts("a_block_freed_again_later_aborts_when_its_cache_is_flushed", || {
         in_thread_that_ends(|| {
             let blocks = whole_pool();
             free_all(blocks);
@@ -138,8 +140,8 @@ fn a_block_freed_twice_aborts_when_many_others_are_freed() {
 }
 
 #[test]
-fn a_block_freed_by_two_threads_aborts_when_the_threads_end() {
-    aborts("a_block_freed_by_two_threads_aborts_when_the_threads_end", || {
+fn a_block_freed_by_two_threads_aborts_when_the_caches_are_flushed() {
+    aborts("a_block_freed_by_two_threads_aborts_when_the_caches_are_flushed", || {
         let [shared, others @ ..] = whole_pool();
         in_thread_that_ends(move || shared.free(RARE));
         in_thread_that_ends(move || shared.free(RARE));
@@ -166,8 +168,8 @@ fn a_block_freed_twice_among_blocks_in_use_does_not_hang() {
 }
 
 #[test]
-fn a_block_freed_with_another_layout_aborts_when_the_thread_ends() {
-    let line = aborts("a_block_freed_with_another_layout_aborts_when_the_thread_ends", || {
+fn a_block_freed_with_another_layout_aborts_when_its_cache_is_flushed() {
+    let line = aborts("a_block_freed_with_another_layout_aborts_when_its_cache_is_flushed", || {
         in_thread_that_ends(|| Block::new(RARE).free(RARE_TOO));
     });
     assert!(line.contains(OTHER_LAYOUT), "{line}");

@@ -91,8 +91,8 @@ mistake 'memory that was used counts as zero' src/pool.rs \
     's/header.zeroed.set(zeroed)/header.zeroed.set(zeroed || true)/'
 mistake 'a request has the class of its size, whatever its alignment' src/size_class.rs \
     's/let below = (layout.align() - 1) | (ALIGNMENT - 1)/let below = ALIGNMENT - 1/'
-mistake 'a thread ends and keeps its virgin blocks' src/cache.rs \
-    's/unsafe { heap.give_back_fresh(class, fresh) };/if class.bytes() > 512 { & }/'
+mistake 'virgin blocks that a thread leaves are not given back' src/heap/parked.rs \
+    's/unsafe { self.give_back_fresh(class, held.fresh) };/if class.bytes() > 512 { & }/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
     's/if end == self.start/if end > 0 || end == self.start/'
 mistake 'a large block grows where it is' src/global.rs \

@@ -110,6 +110,13 @@ fn a_survey_sees_the_depots_and_the_arenas() {
     let seen = &stats.classes[class.index()];
     assert_eq!((seen.cached_blocks, seen.used_blocks, seen.pools), (4, 5, 1));
     assert_eq!(stats.arenas.mapped, 1);
+    // Another pool was in use, and is resident; the others never were.
+    let other = refill(&heap, class_of(64), 1).expect("memory");
+    give_back(&heap, class_of(64), other);
+    let mut stats = Stats::new();
+    heap.survey(SHARD_COUNT, &mut stats);
+    stats.settle();
+    assert_eq!((stats.arenas.unused_pools, stats.arenas.unused_pools_purged), (62, 61));
     give_back(&heap, class, held);
     assert_all_is_back(&heap, &pages);
 }

@@ -1,8 +1,8 @@
 //! Depots: small stacks of full magazines, shared by threads (Bonwick and Adams, "Magazines and Vmem",
 //! 2001).
 //!
-//! A depot is called with its lock held, behind which its [`DepotBase`] lie; its magazines lie on [`Shelves`]
-//! with those of other depots. A [`Stock`] is called by any thread.
+//! A depot is called with its lock held, behind which its [`DepotBase`] lies, with its lowest magazines; the others
+//! lie on [`Shelves`] with those of other depots. A [`Stock`] is called by any thread.
 
 use core::ops::DerefMut;
 use core::sync::atomic::{AtomicUsize, Ordering};

@@ -53,7 +53,7 @@ type LargeShelves = Shelves<LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 const LARGE_DEPOT_SHELVES: usize = shelves_above_base(LARGE_DEPOT_MAGAZINES);
 
 /// The depot of one class, until it is dropped this thread's alone.
-type LargeDepot<'a, C> = Depot<'a, C, LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
+type LargeDepot<'a, B> = Depot<'a, B, LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 
 impl<S: GlobalAlloc> LargeHeap<S> {
     /// Depots without blocks.

@@ -84,7 +84,7 @@ impl Caches {
         }
     }
 
-    /// Gives everything back, for the thread is about to end.
+    /// Leaves what it holds to the next thread or gives it back, for the thread is about to end.
     fn flush_for_good(&self) {
         let known = || self.trim_follower.hand_over(&TRIM_REQUESTS);
         self.small.flush_for_good(&HEAP, known);

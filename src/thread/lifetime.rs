@@ -81,11 +81,10 @@ pub(crate) fn config(chosen: &Config) -> Config {
     });
     if config.system_tuning() != SystemTuning::Off {
         let arenas = (cores() / CORES_PER_SYSTEM_ARENA).max(1);
-        let is_limited = os::limit_arenas(arenas);
+        let has_one = os::limit_arenas(arenas) && arenas == 1;
         // Where there have been threads before, the system allocator may have more already. A library that is
         // loaded late does not know.
-        let is_first = !os::is_shared_library() && os::is_only_thread();
-        if is_limited && arenas == 1 && is_first {
+        if has_one && !os::is_shared_library() && os::is_only_thread() {
             LARGE_HEAP.swings().share();
         }
     }

@@ -1,3 +1,5 @@
+use proptest::strategy::Strategy as _;
+
 use super::*;
 
 /// A magazine of the places with these indices, the first of them in front.
@@ -26,6 +28,49 @@ fn blocks_are_popped_from_the_front() {
     let mut places = vec![[0; 2]; 4];
     let magazine = magazine(&mut places, &[2, 0, 3]);
     assert_eq!(order(&places, magazine), [2, 0, 3]);
+}
+
+/// The indices of a magazine's blocks that were in this order, once it is sorted.
+fn sorted(order_of_blocks: &[usize]) -> Vec<usize> {
+    let mut places = vec![[0; 2]; 256];
+    let magazine = magazine(&mut places, order_of_blocks).sorted();
+    assert_eq!(magazine.len() as usize, order_of_blocks.len());
+    order(&places, magazine)
+}
+
+#[test]
+fn what_is_in_order_both_ways_or_alone_is_sorted() {
+    for len in [0, 1, 2, 3, SORTED_BLOCKS_MAX - 1, SORTED_BLOCKS_MAX] {
+        let ascending: Vec<usize> = (0..len).collect();
+        let descending: Vec<usize> = (0..len).rev().collect();
+        assert_eq!(sorted(&ascending), ascending);
+        assert_eq!(sorted(&descending), ascending);
+    }
+}
+
+#[test]
+fn one_block_out_of_order_finds_its_place_from_anywhere() {
+    let ascending: Vec<usize> = (0..SORTED_BLOCKS_MAX).collect();
+    for from in 0..SORTED_BLOCKS_MAX {
+        for to in 0..SORTED_BLOCKS_MAX {
+            let mut order = ascending.clone();
+            let block = order.remove(from);
+            order.insert(to, block);
+            assert_eq!(sorted(&order), ascending);
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_front_of_any_magazine_is_sorted_and_the_rest_stays(
+        order in proptest::sample::subsequence((0..256).collect::<Vec<usize>>(), 0..100).prop_shuffle()
+    ) {
+        let mut expected = order.clone();
+        let front = expected.len().min(SORTED_BLOCKS_MAX);
+        expected[..front].sort_unstable();
+        proptest::prop_assert_eq!(sorted(&order), expected);
+    }
 }
 
 /// Places that lie side by side from the start of a range on.

@@ -48,6 +48,32 @@ fn a_magazine_that_one_thread_left_is_the_next_ones() {
 }
 
 #[test]
+fn blocks_that_came_back_in_no_order_are_handed_out_in_that_of_their_addresses() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let class = class_of(1024);
+    let mut blocks = core::iter::from_fn(|| heap.take(class)).take(32).collect::<Vec<_>>();
+    heap.report_taken(32 * 1024);
+    blocks.sort_unstable();
+    let mut magazine = Magazine::EMPTY;
+    for index in 0..blocks.len() {
+        // SAFETY: a block that was taken above; each one comes once, for 11 and 32 have no common factor.
+        unsafe { magazine.push(blocks[index * 11 % blocks.len()].cast()) };
+    }
+    flush(&heap, class, magazine);
+    let mut magazine = heap.refill(class).expect("what was flushed");
+    for block in &blocks {
+        assert_eq!(magazine.pop(), Some(block.cast()));
+    }
+    for block in blocks {
+        // SAFETY: the magazine gave it.
+        unsafe { heap.give(class, block) };
+    }
+    heap.report_taken(-32 * 1024);
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
 fn every_class_takes_and_gives_blocks_of_its_own_layout() {
     let system = TestSystem::default();
     let heap = LargeHeap::new(&system);

@@ -256,6 +256,7 @@ impl<P: PageSource> Arenas<P> {
         if surplus == 0 {
             return;
         }
+        self.news.tell_of_shrink();
         let most = surplus.min(POOLS_PER_LOOK_MAX);
         let leaving = lists.unlink_idle(most);
         let unlinked = idle - lists.idle;

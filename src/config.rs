@@ -82,8 +82,11 @@ pub const ORDERED_BLOCKS_PER_RUN: u32 = 4;
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
 
-/// Idle memory that stays before the program has shown that it swings, in arenas: 4 MiB.
+/// Idle memory that stays before the program has shown what it needs, in arenas: 4 MiB.
 pub const EMPTY_ARENAS_FIRST: usize = 16;
+
+/// Idle memory that stays once it has been of little use for long, in arenas: 1 MiB.
+pub const EMPTY_ARENAS_LEAST: usize = 4;
 
 /// Empty arenas that stay mapped at most, if few are in use: 64 MiB.
 pub const EMPTY_ARENAS_MAX: usize = 256;
@@ -100,7 +103,7 @@ pub const YOUNG_MILLISECONDS: usize = 1000;
 /// Time between two looks at how much idle memory has been of use.
 pub const LOOK_MILLISECONDS: usize = 100;
 
-/// What the reserve has learnt is forgotten in about so many looks that find no need for it.
+/// The reserve loses one part of so many at a look that finds little need for it.
 pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 
 /// Pools whose memory goes at one look at most, to bound the time that it takes: 4 MiB, and at worst as many

@@ -9,6 +9,8 @@ mod chain;
 mod child;
 #[path = "common/noted.rs"]
 mod noted;
+#[path = "common/random.rs"]
+mod random;
 #[path = "common/rss.rs"]
 mod rss;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use chain::Chain;
 use noted::noted_bytes;
 use obmalloc::Obmalloc;
+use random::Random;
 
 #[global_allocator]
 static GLOBAL: Obmalloc = Obmalloc::new();
@@ -109,5 +112,36 @@ fn a_spike_comes_back_while_the_thread_that_frees_lives_on() {
             told.recv().expect("the thread does not panic");
         });
     });
+    print!("{said}");
+}
+
+/// What caches hold of a spike that was freed in no order, and what is allocated of that later, would else keep half as
+/// many pages again as the blocks that are kept: each lies alone in its pool.
+#[test]
+fn where_few_blocks_are_kept_little_more_than_their_pages_stays() {
+    const BLOCKS: usize = 800_000;
+    const BLOCKS_PER_KEPT: usize = 1_000;
+    let said =
+        child::passes("where_few_blocks_are_kept_little_more_than_their_pages_stays", || {
+            let mut random = Random::new(0);
+            let mut new_block = || vec![0_u8; 1 + random.below(512)].into_boxed_slice();
+            let mut blocks: Vec<_> = (0..BLOCKS).map(|_| new_block()).collect();
+            let mut order = Random::new(1);
+            (1..BLOCKS).for_each(|place| blocks.swap(place, order.below(place + 1)));
+            blocks.truncate(BLOCKS / BLOCKS_PER_KEPT);
+            // Two seconds of light activity, at whose end none of the blocks is there that were allocated first.
+            let mut recent = std::collections::VecDeque::new();
+            for _ in 0..200 {
+                thread::sleep(Duration::from_millis(10));
+                recent.extend((0..100).map(|_| new_block()));
+                recent.drain(..recent.len().saturating_sub(500));
+            }
+            let stats = GLOBAL.stats();
+            let pools: usize = stats.classes.iter().map(|class| class.pools).sum();
+            let resident = stats.arenas.unused_pools - stats.arenas.unused_pools_purged;
+            println!("{} blocks in {pools} pools, {resident} more resident", blocks.len());
+            assert!(pools < blocks.len() * 5 / 4, "{pools} pools for {} blocks", blocks.len());
+            assert!(resident < 2 << 8, "{resident} free pools are resident");
+        });
     print!("{said}");
 }

@@ -25,6 +25,7 @@ pub(crate) struct News {
     is_pressed: AtomicBool,
     wants_watch: AtomicBool,
     has_looked: AtomicBool,
+    has_shrunk: AtomicBool,
 }
 
 impl News {
@@ -34,11 +35,16 @@ impl News {
             is_pressed: AtomicBool::new(false),
             wants_watch: AtomicBool::new(false),
             has_looked: AtomicBool::new(false),
+            has_shrunk: AtomicBool::new(false),
         }
     }
 
     pub(super) fn tell_of_look(&self) {
         self.has_looked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn tell_of_shrink(&self) {
+        self.has_shrunk.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, told: Told) {
@@ -71,6 +77,12 @@ impl News {
     /// Whether somebody has had a look at what is idle, and it is time for others to be looked at.
     pub(crate) fn take_look(&self) -> bool {
         take(&self.has_looked)
+    }
+
+    /// Whether a look has found that the program needs less than it did: the few blocks that caches hold may keep
+    /// as much memory again, each a page and an arena.
+    pub(crate) fn take_shrink(&self) -> bool {
+        take(&self.has_shrunk)
     }
 }
 

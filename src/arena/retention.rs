@@ -11,20 +11,33 @@
 //!   of no use; what of them exceeds the reserve goes.
 //!
 //! The reserve is small at first and learns from regret: each virgin pool that is asked for soon after
-//! another went keeps one more, up to a bound; time without need for the reserve makes it smaller.
+//! another went keeps one more, up to a bound; time with little need for the reserve makes it smaller, and
+//! smaller than it was at first.
 //!
 //! Times are milliseconds of a clock that starts anywhere and may wrap.
 #![forbid(unsafe_code)]
 
 use crate::config::{
-    BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX,
-    LOOK_MILLISECONDS, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
+    BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
+    IDLE_BETWEEN_ARENAS_MAX, LOOK_MILLISECONDS, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY,
+    YOUNG_MILLISECONDS,
 };
+
+/// Pools of the reserve at first.
+const RESERVE_FIRST: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
+
+/// Pools of the reserve at least.
+const RESERVE_LEAST: usize = EMPTY_ARENAS_LEAST * BLOCK_POOLS_PER_ARENA;
+
+const _: () = assert!(RESERVE_LEAST <= RESERVE_FIRST && EMPTY_ARENAS_FIRST <= EMPTY_ARENAS_MAX);
+
+/// There is little need for the reserve where not more than one pool of so many is missing at any moment.
+const RESERVE_PER_LITTLE_NEED: usize = 4;
 
 /// What has been seen and learnt. All zeros at first, so that it takes no place in a program's file.
 pub(super) struct Retention {
-    /// Pools of the reserve beyond those of the start.
-    kept_more: usize,
+    /// Pools that the reserve has beyond those of the start, below zero where it has fewer.
+    beyond_first: isize,
     /// Pools that went not long ago, less those that were asked for since.
     unregretted: usize,
     /// The fewest idle pools since the last look.
@@ -35,7 +48,7 @@ pub(super) struct Retention {
 
 impl Retention {
     pub(super) const FIRST: Self =
-        Self { kept_more: 0, unregretted: 0, least_idle: 0, looked_at: 0, has_looked: false };
+        Self { beyond_first: 0, unregretted: 0, least_idle: 0, looked_at: 0, has_looked: false };
 
     /// So many pools are idle.
     pub(super) fn idle_is(&mut self, idle: usize) {
@@ -50,14 +63,19 @@ impl Retention {
     pub(super) fn virgin_pool_taken(&mut self, used_arenas: usize) {
         if let Some(fewer) = self.unregretted.checked_sub(1) {
             self.unregretted = fewer;
-            let most = Self::empty_arenas_most(used_arenas) - EMPTY_ARENAS_FIRST;
-            self.kept_more = (most * BLOCK_POOLS_PER_ARENA).min(self.kept_more + 1);
+            let most = Self::empty_arenas_most(used_arenas) * BLOCK_POOLS_PER_ARENA;
+            self.keep((self.reserve() + 1).min(most));
         }
     }
 
     /// Idle pools that stay, however long they are of no use.
     fn reserve(&self) -> usize {
-        EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA + self.kept_more
+        RESERVE_FIRST.wrapping_add_signed(self.beyond_first)
+    }
+
+    /// Makes the reserve one of so many pools.
+    fn keep(&mut self, pools: usize) {
+        self.beyond_first = pools.wrapping_sub(RESERVE_FIRST) as isize;
     }
 
     /// Empty arenas that stay when one becomes empty that has been in use for long.
@@ -75,7 +93,7 @@ impl Retention {
     pub(super) fn excess(idle_between: usize, used_arenas: usize) -> usize {
         let most = IDLE_BETWEEN_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY);
         let excess = idle_between.saturating_sub(most * BLOCK_POOLS_PER_ARENA);
-        if excess < EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA { 0 } else { excess }
+        if excess < RESERVE_FIRST { 0 } else { excess }
     }
 
     /// Whether an arena that has been in use since a moment has not been for long.
@@ -97,12 +115,12 @@ impl Retention {
         // What went longer ago than a few looks is not missed.
         self.unregretted =
             self.unregretted.checked_shr(looks.min(usize::BITS as usize) as u32).unwrap_or(0);
-        let surplus = unneeded.saturating_sub(self.reserve());
-        if unneeded >= self.reserve() {
-            let fading = (self.kept_more / RESERVE_FADES_IN_LOOKS + 1).saturating_mul(looks);
-            self.kept_more = self.kept_more.saturating_sub(fading);
+        let reserve = self.reserve();
+        if unneeded >= reserve - reserve / RESERVE_PER_LITTLE_NEED {
+            let fading = (reserve / RESERVE_FADES_IN_LOOKS).saturating_mul(looks);
+            self.keep(reserve.saturating_sub(fading).max(RESERVE_LEAST));
         }
-        surplus
+        unneeded.saturating_sub(reserve)
     }
 
     /// Of the pools that were to go, so many have not gone yet: the next look finds them again.

@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering;
 
 use super::*;
 use crate::config::{
-    EMPTY_ARENAS_FIRST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX, YOUNG_MILLISECONDS,
+    EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX,
+    YOUNG_MILLISECONDS,
 };
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
@@ -137,6 +138,28 @@ fn young_arenas_stay_within_a_bound_until_they_are_of_no_use() {
     assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX - POOLS_PER_LOOK_MAX / 63);
     (0..20).for_each(|_| pass(&arenas, 0));
     assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn each_look_that_finds_idle_memory_to_give_back_is_told_of_as_a_shrink() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    give(&arenas, take(&arenas, 63 * EMPTY_ARENAS_FIRST));
+    pass(&arenas, LOOK_MILLISECONDS);
+    pass(&arenas, LOOK_MILLISECONDS);
+    assert!(!arenas.news().take_shrink(), "no more is idle than the reserve");
+    // The reserve itself goes in part, where it is of no use.
+    for look in 0..5 {
+        pass(&arenas, LOOK_MILLISECONDS);
+        assert!(arenas.news().take_shrink() && !arenas.news().take_shrink(), "look {look}");
+    }
+    (0..100).for_each(|_| pass(&arenas, LOOK_MILLISECONDS));
+    assert!(arenas.news().take_shrink());
+    assert_eq!(idle(&arenas), EMPTY_ARENAS_LEAST * 63);
+    pass(&arenas, LOOK_MILLISECONDS);
+    assert!(!arenas.news().take_shrink(), "nothing goes any more");
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

@@ -116,6 +116,9 @@ pub(super) fn follow_news(chosen: &Config) {
     if news.take_look() {
         look_at_system_allocator_slow(chosen);
     }
+    if news.take_shrink() {
+        empty_caches_slow();
+    }
     start_wanted_watch();
 }
 
@@ -127,6 +130,18 @@ fn look_at_system_allocator_slow(chosen: &Config) {
         end_hold(chosen);
         trim_system_allocator();
     }
+}
+
+/// Gives the small blocks that this thread and the depots hold back to their pools, and has the other threads do so at
+/// their next slow path. What is then asked for comes of pools that are in use anyway.
+#[cold]
+#[inline(never)]
+fn empty_caches_slow() {
+    with_caches(|caches| {
+        TRIM_REQUESTS.ask(&caches.trim_follower);
+        caches.small.flush(&HEAP);
+    });
+    HEAP.empty_depots();
 }
 
 /// Has the system allocator hold no more of what is free than it does early.

@@ -1,6 +1,6 @@
 use super::*;
 
-const FIRST: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
+const FIRST: usize = RESERVE_FIRST;
 
 /// Two looks with so many idle pools at every moment between them.
 fn rest(retention: &mut Retention, now: &mut usize, idle: usize) -> usize {
@@ -15,8 +15,11 @@ fn rest(retention: &mut Retention, now: &mut usize, idle: usize) -> usize {
 fn what_exceeds_the_reserve_at_every_moment_goes() {
     // The clock may wrap.
     let (mut retention, mut now) = (Retention::FIRST, usize::MAX - LOOK_MILLISECONDS / 2);
-    assert_eq!(rest(&mut retention, &mut now, FIRST), 0);
-    assert_eq!(rest(&mut retention, &mut now, FIRST + 9), 9);
+    assert_eq!(rest(&mut retention, &mut now, FIRST / 2), 0);
+    assert_eq!(rest(&mut retention, &mut now, FIRST / 2), 0);
+    retention.idle_is(FIRST + 9);
+    retention.look(now, FIRST + 9);
+    assert_eq!(retention.look(now, FIRST + 9), 9);
     retention.idle_is(FIRST + 3);
     assert_eq!(retention.look(now.wrapping_add(LOOK_MILLISECONDS), FIRST + 500), 3);
 }
@@ -24,7 +27,7 @@ fn what_exceeds_the_reserve_at_every_moment_goes() {
 #[test]
 fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
-    rest(&mut retention, &mut now, FIRST);
+    rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
     (0..2000).for_each(|_| retention.virgin_pool_taken(10));
     assert_eq!(retention.reserve(), FIRST + 1000, "no more is regretted than went");
@@ -41,7 +44,7 @@ fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
 #[test]
 fn what_is_missed_late_is_not_regretted() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
-    rest(&mut retention, &mut now, FIRST);
+    rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
     now += 20 * LOOK_MILLISECONDS;
     retention.look(now, 0);
@@ -50,46 +53,66 @@ fn what_is_missed_late_is_not_regretted() {
 }
 
 #[test]
-fn the_reserve_fades_where_it_is_of_no_use_and_stays_where_it_is() {
+fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
     (0..1000).for_each(|_| retention.virgin_pool_taken(10));
-    for _ in 0..100 {
-        retention.idle_is(FIRST + 999);
+    let full = FIRST + 1000;
+    let little = full / RESERVE_PER_LITTLE_NEED;
+    let mut look = |retention: &mut Retention, missing: usize| {
+        retention.idle_is(full - missing);
         now += LOOK_MILLISECONDS;
-        retention.look(now, FIRST + 1000);
-    }
-    assert_eq!(retention.reserve(), FIRST + 1000);
+        retention.look(now, full)
+    };
+    (0..100).for_each(|_| assert_eq!(look(&mut retention, little + 1), 0));
+    assert_eq!(retention.reserve(), full);
+    assert_eq!(look(&mut retention, little), 0);
+    assert!(retention.reserve() < full);
     (0..100).for_each(|_| {
-        rest(&mut retention, &mut now, FIRST + 1000);
+        look(&mut retention, 0);
     });
-    assert_eq!(retention.reserve(), FIRST);
+    assert_eq!(retention.reserve(), RESERVE_LEAST);
+}
+
+#[test]
+fn a_reserve_that_has_faded_learns_anew() {
+    let (mut retention, mut now) = (Retention::FIRST, 0);
+    (0..100).for_each(|_| {
+        rest(&mut retention, &mut now, FIRST);
+    });
+    assert_eq!(retention.reserve(), RESERVE_LEAST);
+    assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_LEAST);
+    retention.pools_went(FIRST);
+    (0..FIRST).for_each(|_| retention.virgin_pool_taken(10));
+    assert_eq!(retention.reserve(), RESERVE_LEAST + FIRST);
 }
 
 #[test]
 fn what_a_look_leaves_is_found_by_the_next() {
-    let (mut retention, mut now) = (Retention::FIRST, 0);
-    assert_eq!(rest(&mut retention, &mut now, FIRST + 500), 500);
+    let (mut retention, now) = (Retention::FIRST, 0);
+    retention.look(now, FIRST + 500);
+    assert_eq!(retention.look(now, FIRST + 500), 500);
     // As much is idle, but no more than 60 pools of it were to go and have not gone.
     retention.look_again(60);
     assert_eq!(retention.look(now, FIRST + 500), 60);
 }
 
 #[test]
-fn the_reserve_fades_by_a_sixteenth_and_one_a_look() {
+fn the_reserve_fades_by_a_sixteenth_a_look() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
-    retention.pools_went(330);
-    (0..330).for_each(|_| retention.virgin_pool_taken(10));
-    retention.look(now, FIRST + 1000);
-    assert_eq!(retention.reserve(), FIRST + 330, "it was needed until this look");
+    retention.pools_went(16);
+    (0..16).for_each(|_| retention.virgin_pool_taken(10));
+    let reserve = FIRST + 16;
+    retention.look(now, reserve);
+    assert_eq!(retention.reserve(), reserve, "it was needed until this look");
     now += LOOK_MILLISECONDS;
-    retention.look(now, FIRST + 1000);
-    assert_eq!(retention.reserve(), FIRST + 330 - 21);
+    retention.look(now, reserve);
+    assert_eq!(retention.reserve(), reserve / 16 * 15);
     now += 2 * LOOK_MILLISECONDS;
-    retention.look(now, FIRST + 1000);
-    assert_eq!(retention.reserve(), FIRST + 309 - 2 * 20);
+    retention.look(now, reserve);
+    assert_eq!(retention.reserve(), reserve / 16 * 15 - 2 * (reserve / 16 * 15 / 16));
 }
 
 #[test]
@@ -114,7 +137,7 @@ fn a_look_that_comes_late_forgets_nothing() {
     (0..1000).for_each(|_| retention.virgin_pool_taken(10));
     retention.look(now, FIRST + 1000);
     retention.look(now - 5, FIRST + 1000);
-    assert!(retention.reserve() + 100 > FIRST + 1000);
+    assert_eq!(retention.reserve(), FIRST + 1000);
     assert_eq!(retention.looked_at, now);
 }
 

@@ -7,7 +7,10 @@ use super::memory::{notice_thread, start_wanted_watch};
 use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::uses::replace_inside;
-use super::{CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, TRIM_REQUESTS};
+use super::{
+    CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, SMALL_TRIM_REQUESTS,
+    TRIM_REQUESTS,
+};
 use crate::cache::Keeping;
 use crate::config::{CORES_PER_SYSTEM_ARENA, Config, SystemTuning, VARIABLE_PREFIX};
 use crate::os;
@@ -36,6 +39,7 @@ fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
         return false;
     }
     caches.trim_follower.begin(&TRIM_REQUESTS);
+    caches.small_trim_follower.begin(&SMALL_TRIM_REQUESTS);
     caches.large.keep_until_exit(limits.large_bytes);
     let Some(known) = caches.small.keep_until_exit(&HEAP, cores(), limits) else { return false };
     caches.trim_follower.take_over(known);

@@ -5,7 +5,7 @@ use core::ptr;
 
 use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
-use super::{Caches, HEAP, LARGE_HEAP, TRIM_REQUESTS};
+use super::{Caches, HEAP, LARGE_HEAP, SMALL_TRIM_REQUESTS, TRIM_REQUESTS};
 use crate::cache::Keeping;
 use crate::config::{Config, HELD_BYTES_FIRST, Pressure, SystemTuning};
 use crate::os;
@@ -25,8 +25,12 @@ impl Caches {
     /// Gives back what this thread holds if another has asked for it since it did so last.
     #[inline]
     pub(super) fn follow_trim(&self) {
-        if self.trim_follower.is_asked(&TRIM_REQUESTS) {
+        let is_asked_for_small = self.small_trim_follower.is_asked(&SMALL_TRIM_REQUESTS);
+        let is_asked_for_all = self.trim_follower.is_asked(&TRIM_REQUESTS);
+        if is_asked_for_small || is_asked_for_all {
             self.small.flush(&HEAP);
+        }
+        if is_asked_for_all {
             self.large.flush(&LARGE_HEAP);
         }
     }
@@ -138,7 +142,7 @@ fn look_at_system_allocator_slow(chosen: &Config) {
 #[inline(never)]
 fn empty_caches_slow() {
     with_caches(|caches| {
-        TRIM_REQUESTS.ask(&caches.trim_follower);
+        SMALL_TRIM_REQUESTS.ask(&caches.small_trim_follower);
         caches.small.flush(&HEAP);
     });
     HEAP.empty_depots();

@@ -50,6 +50,10 @@ pub(crate) struct LargeHeap<S> {
 /// What the depots keep their magazines on.
 type LargeShelves = Shelves<LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 
+/// The largest blocks whose magazines are sorted, in bytes: of these at least four lie in a page. It takes as long for
+/// larger ones, of which programs have fewer and walk through fewer at a time.
+const SORTED_BLOCK_MAX: usize = 1024;
+
 const LARGE_DEPOT_SHELVES: usize = shelves_above_base(LARGE_DEPOT_MAGAZINES);
 
 /// The depot of one class, until it is dropped this thread's alone.
@@ -171,7 +175,8 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
         debug_check!(magazine.is_valid(), "magazine of wrong length", magazine.len() as usize);
         // Else each round of a program would find its blocks in a little less order than the one before.
-        let magazine = magazine.sorted();
+        let is_sorted = class.bytes() <= SORTED_BLOCK_MAX;
+        let magazine = if is_sorted { magazine.sorted() } else { magazine };
         self.stock.comes(bytes_of(class, &magazine));
         let mut depot = self.lock(class);
         let overflow = depot.push(magazine);

@@ -19,6 +19,10 @@ const THREADS: usize = 4;
 /// In each round the threads hold more than four arenas at once, and all of them go back.
 const ROUNDS: usize = 42;
 
+/// How often pools are purged depends on how the threads meet. Where the call to fail is not reached in the
+/// rounds above, more follow, up to so many.
+const ROUNDS_MAX: usize = 10 * ROUNDS;
+
 /// The calls that fail, each in a run of its own, are the first so many of its kind.
 const CALLS: usize = 200;
 
@@ -340,15 +344,27 @@ impl<'a> Thread<'a> {
 }
 
 /// What all threads have in common.
-struct Common {
+struct Common<'a> {
+    pages: &'a FaultyPages<'a>,
     all_there: Barrier,
     handed_over: [Mutex<Vec<Held>>; THREADS],
+}
+
+impl Common<'_> {
+    /// Whether another round follows; all threads are told the same, as none calls the source meanwhile.
+    fn goes_on(&self, rounds: usize) -> bool {
+        self.all_there.wait();
+        let has_come_to_pass = self.pages.refused.load(Ordering::SeqCst) > 0;
+        self.all_there.wait();
+        rounds < ROUNDS || rounds < ROUNDS_MAX && !has_come_to_pass
+    }
 }
 
 fn run_thread(number: usize, heap: &FaultyHeap, common: &Common) -> Outcome {
     let mut thread = Thread::new(number, heap);
     let handed_to = |number: usize| common.handed_over[number % THREADS].lock().expect("no panic");
-    for round in 0..ROUNDS {
+    let mut rounds = 0;
+    while common.goes_on(rounds) {
         let held = thread.alloc_all();
         common.all_there.wait();
         let kept = thread.free_most(held);
@@ -365,7 +381,7 @@ fn run_thread(number: usize, heap: &FaultyHeap, common: &Common) -> Outcome {
         common.all_there.wait();
         let foreign = core::mem::take(&mut *handed_to(number));
         foreign.into_iter().for_each(|block| thread.free(block));
-        if round % THREADS == number {
+        if rounds % THREADS == number {
             thread.end();
             thread.cache.keep_until_exit(heap, 2, Config::DEFAULT.cache_limits());
         }
@@ -373,7 +389,7 @@ fn run_thread(number: usize, heap: &FaultyHeap, common: &Common) -> Outcome {
         common.all_there.wait();
         heap.empty_depots();
         heap.release_free();
-        common.all_there.wait();
+        rounds += 1;
     }
     thread.end();
     thread.outcome
@@ -384,7 +400,8 @@ fn survive(fault: Fault, arenas: &Spares) {
     let pages = FaultyPages::new(fault.clone(), arenas);
     let heap = Heap::new(&pages);
     heap.arenas().keep_to(ArenaBounds { most: Some(ARENAS_MAX), ..ArenaBounds::NONE });
-    let common = Common { all_there: Barrier::new(THREADS), handed_over: Default::default() };
+    let common =
+        Common { pages: &pages, all_there: Barrier::new(THREADS), handed_over: Default::default() };
     let mut nulls = 0;
     std::thread::scope(|scope| {
         let (heap, common) = (&heap, &common);

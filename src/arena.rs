@@ -256,7 +256,6 @@ impl<P: PageSource> Arenas<P> {
         if surplus == 0 {
             return;
         }
-        self.news.tell_of_shrink();
         let most = surplus.min(POOLS_PER_LOOK_MAX);
         let leaving = lists.unlink_idle(most);
         let unlinked = idle - lists.idle;
@@ -266,7 +265,13 @@ impl<P: PageSource> Arenas<P> {
         // A few pools more than an arena's are not worth a system call each.
         let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
         let went = unlinked + purged;
-        if surplus > most && went > 0 {
+        if went == 0 {
+            // Nor will anything go at the next look, maybe; whoever acted upon that would do so for ever.
+            return;
+        }
+        if surplus <= most {
+            self.news.tell_of_shrink();
+        } else {
             self.lists.lock().retention.look_again(surplus.saturating_sub(went));
             self.looked_at.store(now.wrapping_sub(LOOK_MILLISECONDS), Ordering::Relaxed);
         }

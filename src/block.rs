@@ -199,7 +199,8 @@ impl Magazine {
     ///
     /// By insertion: where a program freed its blocks in about the order in which they lie, each is at its place at
     /// once, or its place is found by halves; and where it freed them in the opposite order, there is nothing to
-    /// do. Out of line, so that the array is on no other function's stack.
+    /// do. Dearest, some 15 ns a block, are those that ascend but for a few. Out of line, so that the array is on no
+    /// other function's stack.
     #[inline(never)]
     pub(crate) fn sorted(mut self) -> Self {
         if self.is_ascending() {

@@ -58,18 +58,18 @@ static CONFIG: Lock<Option<Config>> = Lock::new(None);
 static EXIT: ThreadExit = ThreadExit::new(flush_at_exit);
 static CORES: AtomicUsize = AtomicUsize::new(0);
 static FORK_IS_HANDLED: AtomicBool = AtomicBool::new(false);
-/// The requests to all threads of this process.
-static TRIM_REQUESTS: TrimRequests = TrimRequests::new();
-/// Those that are about small blocks alone.
+/// The requests to all threads of this process to give back the small blocks that they hold.
 static SMALL_TRIM_REQUESTS: TrimRequests = TrimRequests::new();
+/// The same for large blocks.
+static LARGE_TRIM_REQUESTS: TrimRequests = TrimRequests::new();
 
 /// What one thread holds.
 struct Caches {
     small: ThreadCache,
     large: LargeCache,
-    /// What this thread knows of requests for a trim.
-    trim_follower: Follower,
+    /// What this thread knows of the requests.
     small_trim_follower: Follower,
+    large_trim_follower: Follower,
     /// Whether the program's pressure hook is running in this thread.
     is_in_hook: Cell<bool>,
     /// Whether this thread is inside of the allocator, as far as debug builds note it.
@@ -81,8 +81,8 @@ impl Caches {
         Self {
             small: ThreadCache::new(),
             large: LargeCache::new(),
-            trim_follower: Follower::new(),
             small_trim_follower: Follower::new(),
+            large_trim_follower: Follower::new(),
             is_in_hook: Cell::new(false),
             is_inside: Cell::new(false),
         }
@@ -90,10 +90,7 @@ impl Caches {
 
     /// Leaves what it holds to the next thread or gives it back, for the thread is about to end.
     fn flush_for_good(&self) {
-        let known = || {
-            self.small_trim_follower.hand_over(&SMALL_TRIM_REQUESTS)?;
-            self.trim_follower.hand_over(&TRIM_REQUESTS)
-        };
+        let known = || self.small_trim_follower.hand_over(&SMALL_TRIM_REQUESTS);
         self.small.flush_for_good(&HEAP, known);
         self.large.flush_for_good(&LARGE_HEAP);
     }

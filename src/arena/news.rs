@@ -79,8 +79,8 @@ impl News {
         take(&self.has_looked)
     }
 
-    /// Whether a look has found that the program needs less than it did: the few blocks that caches hold may keep
-    /// as much memory again, each a page and an arena.
+    /// Whether the program needs less than it did, and all went that was of no use: the few blocks that caches hold
+    /// may keep as much memory again, each a page and an arena.
     pub(crate) fn take_shrink(&self) -> bool {
         take(&self.has_shrunk)
     }

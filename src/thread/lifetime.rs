@@ -8,8 +8,8 @@ use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
 use super::survey::print_stats;
 use super::uses::replace_inside;
 use super::{
-    CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, SMALL_TRIM_REQUESTS,
-    TRIM_REQUESTS,
+    CONFIG, CORES, Caches, EXIT, FORK_IS_HANDLED, HEAP, LARGE_HEAP, LARGE_TRIM_REQUESTS,
+    SMALL_TRIM_REQUESTS,
 };
 use crate::cache::Keeping;
 use crate::config::{CORES_PER_SYSTEM_ARENA, Config, SystemTuning, VARIABLE_PREFIX};
@@ -38,11 +38,11 @@ fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
     if !EXIT.arm() {
         return false;
     }
-    caches.trim_follower.begin(&TRIM_REQUESTS);
     caches.small_trim_follower.begin(&SMALL_TRIM_REQUESTS);
+    caches.large_trim_follower.begin(&LARGE_TRIM_REQUESTS);
     caches.large.keep_until_exit(limits.large_bytes);
     let Some(known) = caches.small.keep_until_exit(&HEAP, cores(), limits) else { return false };
-    caches.trim_follower.take_over(known);
+    caches.small_trim_follower.take_over(known);
     // It may do without an exchange from now on, as the thread before it.
     HEAP.tick();
     true

@@ -5,7 +5,7 @@ use core::ptr;
 
 use super::lifetime::config;
 use super::own::{run_hook, start_thread, trim_system_allocator, with_caches};
-use super::{Caches, HEAP, LARGE_HEAP, SMALL_TRIM_REQUESTS, TRIM_REQUESTS};
+use super::{Caches, HEAP, LARGE_HEAP, LARGE_TRIM_REQUESTS, SMALL_TRIM_REQUESTS};
 use crate::cache::Keeping;
 use crate::config::{Config, HELD_BYTES_FIRST, Pressure, SystemTuning};
 use crate::os;
@@ -25,12 +25,10 @@ impl Caches {
     /// Gives back what this thread holds if another has asked for it since it did so last.
     #[inline]
     pub(super) fn follow_trim(&self) {
-        let is_asked_for_small = self.small_trim_follower.is_asked(&SMALL_TRIM_REQUESTS);
-        let is_asked_for_all = self.trim_follower.is_asked(&TRIM_REQUESTS);
-        if is_asked_for_small || is_asked_for_all {
+        if self.small_trim_follower.is_asked(&SMALL_TRIM_REQUESTS) {
             self.small.flush(&HEAP);
         }
-        if is_asked_for_all {
+        if self.large_trim_follower.is_asked(&LARGE_TRIM_REQUESTS) {
             self.large.flush(&LARGE_HEAP);
         }
     }
@@ -42,7 +40,8 @@ impl Caches {
 #[inline(never)]
 pub(crate) fn release() -> usize {
     let large_bytes = with_caches(|caches| {
-        TRIM_REQUESTS.ask(&caches.trim_follower);
+        SMALL_TRIM_REQUESTS.ask(&caches.small_trim_follower);
+        LARGE_TRIM_REQUESTS.ask(&caches.large_trim_follower);
         caches.flush()
     });
     let bytes = large_bytes + HEAP.release_free();

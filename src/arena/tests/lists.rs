@@ -360,9 +360,19 @@ fn a_look_is_told_of_once() {
     assert!(!arenas.news().take_look(), "no look is due");
 }
 
+/// What follows upon a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// The program is taken to have shrunk.
+    Shrink,
+    /// Another look, at once.
+    Look,
+}
+
 /// What two looks do to so many idle pools between used ones and so many empty arenas: pools purged, arenas
-/// released, and whether a third look is due at once.
-fn after_two_looks(between: usize, empty: usize, is_refused: bool) -> (usize, usize, bool) {
+/// released, and what is next.
+fn after_two_looks(between: usize, empty: usize, is_refused: bool) -> (usize, usize, Next) {
     let pages = TestPages::default();
     pages.refuses_purge.store(is_refused, Ordering::SeqCst);
     let arenas = Arenas::new(&pages);
@@ -382,28 +392,37 @@ fn after_two_looks(between: usize, empty: usize, is_refused: bool) -> (usize, us
     assert!(arenas.tick());
     let purged = arenas.lists.lock().stats().pools_purged_ever;
     let released = arenas.lists.lock().stats().released;
-    let is_due = arenas.tick();
+    let next = match (arenas.news().take_shrink(), arenas.tick()) {
+        (true, false) => Next::Shrink,
+        (false, true) => Next::Look,
+        (has_shrunk, is_due) => {
+            assert!(!has_shrunk && !is_due, "a look that is the last and is not");
+            Next::Nothing
+        }
+    };
     pages.refuses_purge.store(false, Ordering::SeqCst);
     give(&arenas, kept);
     arenas.release_free();
     assert_eq!(pages.live(), 0);
-    (purged, released, is_due)
+    (purged, released, next)
 }
 
 #[test]
 fn a_look_releases_what_is_empty_and_purges_what_is_worth_it() {
     const RESERVE: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
-    assert_eq!(after_two_looks(RESERVE, 0, false), (0, 0, false));
+    assert_eq!(after_two_looks(RESERVE, 0, false), (0, 0, Next::Nothing));
     // Not for a few pools more than an arena has, and then whole arenas' free ones.
-    assert_eq!(after_two_looks(RESERVE + 63, 0, false), (0, 0, false));
-    assert_eq!(after_two_looks(RESERVE + 64, 0, false), (2 * 62, 0, false));
+    assert_eq!(after_two_looks(RESERVE + 63, 0, false), (0, 0, Next::Nothing));
+    assert_eq!(after_two_looks(RESERVE + 64, 0, false), (2 * 62, 0, Next::Shrink));
+    assert_eq!(after_two_looks(RESERVE + 64, 0, true), (0, 0, Next::Nothing));
     // What empty arenas had is not looked for a second time.
     let released = POOLS_PER_LOOK_MAX / BLOCK_POOLS_PER_ARENA;
-    assert_eq!(after_two_looks(500, 30, false), (0, released, true));
+    assert_eq!(after_two_looks(500, 30, false), (0, released, Next::Look));
     // No look takes long: another follows at once, unless nothing went.
-    let (purged, released, is_due) = after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, false);
-    assert!(purged >= POOLS_PER_LOOK_MAX && released == 0 && is_due, "{purged} and {released}");
-    assert_eq!(after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, true), (0, 0, false));
+    let (purged, released, next) = after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, false);
+    assert!(purged >= POOLS_PER_LOOK_MAX && released == 0, "{purged} and {released}");
+    assert_eq!(next, Next::Look);
+    assert_eq!(after_two_looks(RESERVE + 2 * POOLS_PER_LOOK_MAX, 0, true), (0, 0, Next::Nothing));
 }
 
 /// Pools for another thread to give back.

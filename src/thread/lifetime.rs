@@ -107,9 +107,12 @@ pub(crate) fn config(chosen: &Config) -> Config {
 pub(super) fn cores() -> usize {
     // Relaxed, here and below: a plain number, which publishes nothing.
     let known = CORES.load(Ordering::Relaxed);
-    if known != 0 {
-        return known;
-    }
+    if known != 0 { known } else { ask_for_cores_slow() }
+}
+
+#[cold]
+#[inline(never)]
+fn ask_for_cores_slow() -> usize {
     let asked = os::cores().max(1);
     let settled = CORES.compare_exchange(0, asked, Ordering::Relaxed, Ordering::Relaxed);
     settled.map_or_else(|before| before, |_| asked)

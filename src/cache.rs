@@ -46,6 +46,10 @@ pub(crate) enum Keeping {
 pub(crate) struct ThreadCache {
     bins: [Bin; CLASS_COUNT],
     reserves: [Reserve; CLASS_COUNT],
+    /// The capacity that each bin had when another thread held it, from when this one took it over until it comes by
+    /// here for the class; zero else. Until then the bin has no more room than what is taken from it makes, so that
+    /// the first block that is freed is seen here.
+    taken_over: [Cell<u16>; CLASS_COUNT],
     keeping: Cell<Keeping>,
     /// The shard of the heap that refills it.
     shard: Cell<Shard>,
@@ -62,6 +66,7 @@ impl ThreadCache {
             reserves: [const {
                 Reserve { spare: Cell::new(Magazine::EMPTY), fresh: Cell::new(FreshRange::EMPTY) }
             }; CLASS_COUNT],
+            taken_over: [const { Cell::new(0) }; CLASS_COUNT],
             keeping: Cell::new(Keeping::NotYet),
             shard: Cell::new(Shard::FIRST),
             limits: Cell::new(CacheLimits::NONE),
@@ -131,15 +136,28 @@ impl ThreadCache {
 
     /// Has what another thread held of a class, of which this one has nothing.
     fn take_over(&self, class: SizeClass, held: Held) {
-        let (bin, reserve) = (self.bin(class), self.reserve(class));
-        bin.resize(held.capacity);
-        bin.load(held.loaded);
+        let reserve = self.reserve(class);
+        self.bin(class).load(held.loaded);
+        self.taken_over(class).set(held.capacity as u16);
         reserve.spare.set(held.spare);
         reserve.fresh.set(held.fresh);
     }
 
+    fn taken_over(&self, class: SizeClass) -> &Cell<u16> {
+        // A class's index is below CLASS_COUNT, so the remainder changes nothing but the proof.
+        &self.taken_over[class.index() % CLASS_COUNT]
+    }
+
+    /// Comes by for a class, and says if that is the first time since the thread took it over.
+    fn come_by(&self, class: SizeClass) -> bool {
+        let capacity = self.taken_over(class).take();
+        self.bin(class).raise(i32::from(capacity));
+        capacity > 0
+    }
+
     /// What the thread holds of a class, which it then does not.
     fn hand_over(&self, class: SizeClass) -> Held {
+        self.come_by(class);
         let (bin, reserve) = (self.bin(class), self.reserve(class));
         let capacity = bin.capacity();
         let loaded = bin.unload();
@@ -151,6 +169,7 @@ impl ThreadCache {
 
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
     pub(crate) fn pop_reserve(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        self.come_by(class);
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let magazine = match fresh.carve_chain(class, FRESH_BATCH_BLOCKS) {
@@ -210,14 +229,13 @@ impl ThreadCache {
         heap: &Heap<P>,
         block: NonNull<u8>,
         class: SizeClass,
-        has_taken_over: bool,
     ) {
         self.bin(class).refuse_push();
         if self.keeping.get() != Keeping::UntilExit {
             // SAFETY: the caller owes the block, and where it came from.
             return unsafe { heap.give_back_one(class, block.cast()) };
         }
-        let is_first = has_taken_over || self.bin(class).capacity() == 0;
+        let is_first = self.come_by(class) || self.bin(class).capacity() == 0;
         if !self.bin(class).has_room() {
             self.make_room(heap, class);
         }
@@ -329,7 +347,9 @@ impl ThreadCache {
             return false;
         }
         // A class without room has never been refilled while the cache kept anything.
-        let has_room = |class: &SizeClass| self.bin(*class).capacity() > 0;
+        let has_room = |class: &SizeClass| {
+            self.bin(*class).capacity() > 0 || self.taken_over(*class).get() > 0
+        };
         let classes = SizeClass::all().filter(has_room);
         let bytes: usize = classes.map(|class| self.blocks(class) * class.bytes()).sum();
         let hold = |class| if has_room(&class) { self.hand_over(class) } else { Held::NONE };

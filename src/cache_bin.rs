@@ -104,6 +104,13 @@ impl Bin {
         self.room.set(capacity);
     }
 
+    /// Lets the bin, whatever it holds, hold `capacity` blocks if it may hold fewer.
+    pub(crate) fn raise(&self, capacity: i32) {
+        let more = (capacity - self.capacity.get()).max(0);
+        self.capacity.set(self.capacity.get() + more);
+        self.room.set(self.room.get() + more);
+    }
+
     /// Whether the invariant holds. Walks the chain.
     pub(crate) fn is_valid(&self) -> bool {
         if self.room.get() < 0 || self.room.get() > self.capacity.get() {

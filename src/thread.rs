@@ -207,9 +207,9 @@ fn refill_slow(
 unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
     keeping_errno(|| {
         with_caches(|caches| {
-            let has_taken_over = prepare(caches, chosen);
+            prepare(caches, chosen);
             // SAFETY: the caller owes the block; all blocks are of the one heap.
-            unsafe { caches.small.push_full(&HEAP, block, class, has_taken_over) }
+            unsafe { caches.small.push_full(&HEAP, block, class) }
             caches.follow_trim();
         });
         follow_news(chosen);

@@ -318,7 +318,7 @@ impl<'a> Thread<'a> {
         // SAFETY: the block is of this heap and class, and its owner gives it up.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(self.heap, block, class, false) }
+            unsafe { self.cache.push_full(self.heap, block, class) }
         }
     }
 

@@ -42,7 +42,7 @@ impl<'a> Owner<'a> {
         // SAFETY: tests free what this heap gave for this class.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(self.heap, block, class, false) }
+            unsafe { self.cache.push_full(self.heap, block, class) }
         }
     }
 

@@ -104,7 +104,7 @@ impl Owner {
         // SAFETY: models free what this heap gave for this class.
         if !unsafe { self.cache.push(block, class) } {
             // SAFETY: as above; it was not taken.
-            unsafe { self.cache.push_full(&self.process.heap, block, class, false) }
+            unsafe { self.cache.push_full(&self.process.heap, block, class) }
             self.come_by();
         }
     }

@@ -58,7 +58,6 @@ fn the_next_thread_of_a_shard_has_what_the_one_before_held() {
     assert_eq!(cached(&heap), all, "what waits is seen");
     let next = Owner::new(&heap);
     assert_eq!(held(&next), held_before);
-    assert_eq!(next.cache.bin(class_of(48)).capacity(), capacity);
     assert!(next.is_valid());
     assert_eq!(cached(&heap), 0);
     // Each of them once.
@@ -68,6 +67,7 @@ fn the_next_thread_of_a_shard_has_what_the_one_before_held() {
     blocks.dedup();
     assert_eq!(blocks.len(), held_before[5]);
     blocks.into_iter().for_each(|block| next.free(class_of(48), block));
+    assert_eq!(next.cache.bin(class_of(48)).capacity(), capacity);
     assert_eq!(held(&Owner::new(&heap)).iter().sum::<usize>(), 0, "but one after the other");
     next.cache.flush(&heap);
     assert_all_is_back(&heap, &pages);
@@ -199,24 +199,61 @@ fn what_came_back_in_no_order_does_not_wait() {
     assert_all_is_back(&heap, &pages);
 }
 
-/// Whether the block that another thread gave this one is what it allocates next, after that was its first free.
-fn is_next(has_taken_over: bool) -> bool {
+#[test]
+fn of_blocks_of_another_shard_the_first_after_a_thread_has_taken_over_goes_home() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
-    let class = class_of(64);
-    let [giving, owner] = [(); 2].map(|()| Owner::on_cores(&heap, 2));
-    let given = giving.alloc(class).expect("memory");
-    let own = owner.alloc_many(class, 8);
-    own.into_iter().for_each(|block| owner.free(class, block));
-    // SAFETY: the block is this heap's, and free.
-    unsafe { owner.cache.push_full(&heap, given, class, has_taken_over) };
-    let is_next = owner.alloc(class) == Some(given);
-    [giving, owner].iter().for_each(|owner| owner.cache.flush(&heap));
-    is_next
+    let class = class_of(8);
+    let giver = Owner::on_cores(&heap, 2);
+    let given = giver.alloc_many(class, 3);
+    let before = Owner::on_cores(&heap, 2);
+    let blocks = before.alloc_many(class, 30);
+    blocks.into_iter().for_each(|block| before.free(class, block));
+    let (loaded, capacity) = (before.loaded(class), before.cache.bin(class).capacity());
+    assert!(0 < loaded && loaded < capacity, "{loaded} of {capacity}");
+    end(&before);
+    let taker = Owner::on_cores(&heap, 2);
+    assert_eq!(taker.loaded(class), loaded);
+    taker.free(class, given[0]);
+    assert_eq!((taker.loaded(class), taker.cache.bin(class).capacity()), (loaded, capacity));
+    // The next ones stay, as with a thread that has taken over nothing.
+    taker.free(class, given[1]);
+    let own = taker.alloc_many(class, 2);
+    assert!(own[0] == given[1] && own[1] != given[0]);
+    for block in [own[0], own[1], given[2]] {
+        taker.free(class, block);
+    }
+    giver.cache.flush(&heap);
+    taker.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
 }
 
 #[test]
-fn a_block_of_another_thread_is_not_put_on_what_was_just_taken_over() {
-    assert!(is_next(false));
-    assert!(!is_next(true));
+fn what_was_taken_over_and_never_used_is_left_to_the_next_thread_again() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let class = class_of(48);
+    let first = Owner::new(&heap);
+    let blocks = first.alloc_many(class, 30);
+    let capacity = first.cache.bin(class).capacity();
+    // A spare magazine and a virgin range, and nothing loaded.
+    blocks.into_iter().for_each(|block| first.free(class, block));
+    let loaded = first.cache.bin(class).unload();
+    // SAFETY: the blocks are this heap's, of this class, and nobody has them.
+    unsafe { heap.give_back(class, loaded) };
+    let held_before = held(&first);
+    assert!(held_before.iter().sum::<usize>() > 0);
+    end(&first);
+    for _ in 0..2 {
+        let next = Owner::new(&heap);
+        assert_eq!(held(&next), held_before);
+        assert_eq!(next.cache.bin(class).capacity(), 0);
+        end(&next);
+    }
+    let last = Owner::new(&heap);
+    let block = last.alloc(class).expect("memory");
+    assert_eq!(last.cache.bin(class).capacity(), capacity);
+    last.free(class, block);
+    last.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
 }

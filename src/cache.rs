@@ -150,9 +150,11 @@ impl ThreadCache {
 
     /// Comes by for a class, and says if that is the first time since the thread took it over.
     fn come_by(&self, class: SizeClass) -> bool {
-        let capacity = self.taken_over(class).take();
-        self.bin(class).raise(i32::from(capacity));
-        capacity > 0
+        let has_taken_over = self.taken_over(class).get() > 0;
+        if has_taken_over {
+            self.bin(class).raise(i32::from(self.taken_over(class).take()));
+        }
+        has_taken_over
     }
 
     /// What the thread holds of a class, which it then does not.

@@ -15,7 +15,7 @@ cargo build --quiet -p probe --profile fat-lto
 
 for function in "${!most[@]}"; do
     hit=$(objdump --disassemble="$function" --no-show-raw-insn "$target/fat-lto/probe" |
-        sed -n 's/^ *[0-9a-f]*:\t//p' | sed '/^ret/q')
+        awk 'sub(/^ *[0-9a-f]+:\t/, "") && !returned { print; returned = /^ret/ }')
     work=$(grep -vE '^(ret|push|pop) *' <<<"$hit" || true)
     count=$(grep -c . <<<"$work" || true)
     printf '%s: %s instructions on a hit\n%s\n' "$function" "$count" "$(sed 's/^/    /' <<<"$work")"

@@ -73,9 +73,11 @@ if have c++ "ci/preload/*.cc"; then
     echo "preload: sized_delete, own_new, own_new_aligned, own_malloc pass"
 fi
 
-# The allocators, by the file to preload.
+# The allocators, by the file to preload. The list is read to its end: who stops at the first match has
+# ldconfig die of a broken pipe now and then, and this script with it.
 find_library() {
-    PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk -v name="$1" '$1 == name && /x86-64/ { print $NF; exit }'
+    PATH=$PATH:/usr/sbin:/sbin ldconfig -p |
+        awk -v name="$1" '$1 == name && /x86-64/ && !found++ { print $NF }'
 }
 declare -A files=([system]="" [obmalloc]=$library)
 allocators=(system obmalloc)

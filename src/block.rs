@@ -3,13 +3,21 @@
 //! A free block's first word is the link to the next one; a block in use has no header at all.
 //! A [`Magazine`] owns its chain: each block of the heap is in use, virgin, or in exactly one chain.
 
+use core::array::from_fn;
 use core::ptr::NonNull;
 
-use crate::config::LARGE_MAGAZINE_BLOCKS_MAX;
+use crate::config::SMALL_MAX;
 use crate::os::{abort_corrupt, debug_check, poison, unpoison};
 
-/// Blocks of a magazine that are sorted at most, to bound the time: as many as a magazine of large blocks has.
-const SORTED_BLOCKS_MAX: usize = LARGE_MAGAZINE_BLOCKS_MAX as usize;
+/// Where a magazine is sorted, blocks that begin in the same so many bytes are in no order. None of large ones do.
+pub(crate) const SORTED_STEP_BYTES: usize = SMALL_MAX;
+
+/// Piles that each of the two passes of a sort deals blocks out to.
+const PILES: usize = 32;
+
+/// The range within which blocks are in the order of their addresses after that: 512 KiB.
+#[cfg(test)]
+pub(crate) const SORTED_RANGE_BYTES: usize = SORTED_STEP_BYTES * PILES * PILES;
 
 /// The first word of a free block.
 #[repr(transparent)]
@@ -195,55 +203,18 @@ impl Magazine {
         Some(run)
     }
 
-    /// The same blocks, the first `SORTED_BLOCKS_MAX` of them in the order of their addresses, the lowest in front.
+    /// The same large blocks, by where they lie in a range of `SORTED_RANGE_BYTES`, the lowest in front. Blocks of
+    /// several ranges, which are at the same place in each, stay in the order in which they are.
     ///
-    /// By insertion: where a program freed its blocks in about the order in which they lie, each is at its place at
-    /// once, or its place is found by halves; and where it freed them in the opposite order, there is nothing to
-    /// do. Dearest, some 15 ns a block, are those that ascend but for a few. Out of line, so that the array is on no
-    /// other function's stack.
+    /// By distribution, the least digit first (Knuth, "The Art of Computer Programming", volume 3, 5.2.5), with no
+    /// branch that depends on an address. Out of line, so that the piles are on no other function's stack.
     #[inline(never)]
     pub(crate) fn sorted(mut self) -> Self {
-        if self.is_ascending() {
-            return self;
-        }
-        let mut descending: [Link; SORTED_BLOCKS_MAX] = [None; SORTED_BLOCKS_MAX];
-        for end in 0..SORTED_BLOCKS_MAX {
-            let Some(block) = self.pop() else { break };
-            let is_above = |other: &Link| other.is_some_and(|other| other > block);
-            let place = match end.checked_sub(1) {
-                Some(last) if !is_above(&descending[last]) => {
-                    descending[..end].partition_point(is_above)
-                }
-                _ => end,
-            };
-            // SAFETY: `place` is at most `end`, which is inside of the array.
-            let hole = unsafe { descending.as_mut_ptr().add(place) };
-            // SAFETY: as above, so that this is at most the end of the array.
-            let behind = unsafe { hole.add(1) };
-            // SAFETY: what moves ends before `end`, and so at most a place behind that in the array.
-            unsafe { hole.copy_to(behind, end - place) };
-            // SAFETY: inside of the array.
-            unsafe { hole.write(Some(block)) };
-        }
-        for block in descending.iter().map_while(|block| *block) {
-            // SAFETY: a block that was popped above, and each of these once.
-            unsafe { self.push(block) };
-        }
+        let mut piles = Piles::new();
+        piles.deal(&mut self, SORTED_STEP_BYTES.ilog2());
+        piles.deal(&mut self, (SORTED_STEP_BYTES * PILES).ilog2());
+        unpoison(NonNull::from(&mut piles).cast(), size_of::<Piles>());
         self
-    }
-
-    /// Whether each of the first `SORTED_BLOCKS_MAX` blocks lies above the one before it.
-    fn is_ascending(&self) -> bool {
-        let mut cursor = self.head;
-        for _ in 1..SORTED_BLOCKS_MAX {
-            let Some(block) = cursor else { return true };
-            // SAFETY: a block of this magazine's own chain.
-            cursor = unsafe { next_of(block) };
-            if cursor.is_some_and(|next| next < block) {
-                return false;
-            }
-        }
-        true
     }
 
     /// Whether the chain has as many blocks as it says. Walks it.
@@ -259,6 +230,53 @@ impl Magazine {
             cursor = unsafe { next_of(block) };
         }
         found == self.len
+    }
+}
+
+/// Where a magazine's blocks are dealt out to.
+struct Piles {
+    /// A pile starts with a block that is none, so that its first one follows another as all do.
+    starts: [Block; PILES],
+    ends: [NonNull<Block>; PILES],
+}
+
+impl Piles {
+    fn new() -> Self {
+        Self { starts: [const { Block { next: None } }; PILES], ends: [NonNull::dangling(); PILES] }
+    }
+
+    /// Deals all blocks out to piles, each to that which its address names from bit `shift` on, and puts the piles
+    /// behind each other. What was in a pile's order before still is.
+    ///
+    /// Out of line, or else the compiler keeps the addresses of the starts in registers, and has none left.
+    #[inline(never)]
+    fn deal(&mut self, magazine: &mut Magazine, shift: u32) {
+        let start = NonNull::from(&mut self.starts).cast::<Block>();
+        // SAFETY: inside of the array.
+        self.ends = from_fn(|pile| unsafe { start.add(pile) });
+        let mut left = magazine.head;
+        for _ in 0..magazine.len {
+            let Some(block) = left else { break };
+            // SAFETY: a block of the magazine's own chain.
+            left = unsafe { next_of(block) };
+            let end = &mut self.ends[(address_of(block) >> shift) % PILES];
+            // SAFETY: a start, or a block of the magazine's own chain that was dealt out before.
+            unsafe { link(*end, Some(block)) };
+            *end = block;
+        }
+        if let Some(block) = left {
+            abort_corrupt("block freed twice or written after its free", address_of(block));
+        }
+        let mut behind = None;
+        for pile in (0..PILES).rev() {
+            // SAFETY: a start, or a block of the magazine's own chain.
+            unsafe { link(self.ends[pile], behind) };
+            // SAFETY: inside of the array.
+            let start = unsafe { start.add(pile) };
+            // SAFETY: a start, which the first block of the pile follows, or else what is behind.
+            behind = unsafe { next_of(start) };
+        }
+        magazine.head = behind;
     }
 }
 

@@ -30,46 +30,52 @@ fn blocks_are_popped_from_the_front() {
     assert_eq!(order(&places, magazine), [2, 0, 3]);
 }
 
-/// The indices of a magazine's blocks that were in this order, once it is sorted.
-fn sorted(order_of_blocks: &[usize]) -> Vec<usize> {
-    let mut places = vec![[0; 2]; 256];
-    let magazine = magazine(&mut places, order_of_blocks).sorted();
+/// Places between two blocks that are sorted.
+const PLACES_PER_STEP: usize = SORTED_STEP_BYTES / size_of::<[usize; 2]>();
+
+/// Large blocks that lie side by side in two ranges and a half.
+const SORTED_PLACES: usize = SORTED_RANGE_BYTES / SORTED_STEP_BYTES * 5 / 2;
+
+/// The addresses of large blocks that were in this order, before and after they are sorted.
+fn sorted(order_of_blocks: &[usize]) -> [Vec<usize>; 2] {
+    let mut places = vec![[0; 2]; SORTED_PLACES * PLACES_PER_STEP];
+    let start = places.as_ptr().addr();
+    let indices: Vec<usize> = order_of_blocks.iter().map(|index| index * PLACES_PER_STEP).collect();
+    let magazine = magazine(&mut places, &indices).sorted();
     assert_eq!(magazine.len() as usize, order_of_blocks.len());
-    order(&places, magazine)
+    let addresses = |indices: Vec<usize>| {
+        indices.iter().map(|index| start + index * size_of::<[usize; 2]>()).collect()
+    };
+    [addresses(indices), addresses(order(&places, magazine))]
+}
+
+/// Where in its range a block lies.
+fn step_in_range(address: &usize) -> usize {
+    address % SORTED_RANGE_BYTES / SORTED_STEP_BYTES
 }
 
 #[test]
 fn what_is_in_order_both_ways_or_alone_is_sorted() {
-    for len in [0, 1, 2, 3, SORTED_BLOCKS_MAX - 1, SORTED_BLOCKS_MAX] {
+    let blocks_per_range = SORTED_RANGE_BYTES / SORTED_STEP_BYTES;
+    for len in [0, 1, 2, 3, 31, 32, 33, 64, blocks_per_range] {
         let ascending: Vec<usize> = (0..len).collect();
         let descending: Vec<usize> = (0..len).rev().collect();
-        assert_eq!(sorted(&ascending), ascending);
-        assert_eq!(sorted(&descending), ascending);
-    }
-}
-
-#[test]
-fn one_block_out_of_order_finds_its_place_from_anywhere() {
-    let ascending: Vec<usize> = (0..SORTED_BLOCKS_MAX).collect();
-    for from in 0..SORTED_BLOCKS_MAX {
-        for to in 0..SORTED_BLOCKS_MAX {
-            let mut order = ascending.clone();
-            let block = order.remove(from);
-            order.insert(to, block);
-            assert_eq!(sorted(&order), ascending);
+        for order in [ascending, descending] {
+            let [mut expected, sorted] = sorted(&order);
+            expected.sort_unstable_by_key(step_in_range);
+            assert_eq!(sorted, expected);
         }
     }
 }
 
 proptest::proptest! {
     #[test]
-    fn the_front_of_any_magazine_is_sorted_and_the_rest_stays(
-        order in proptest::sample::subsequence((0..256).collect::<Vec<usize>>(), 0..100).prop_shuffle()
+    fn blocks_in_any_order_are_sorted_by_their_place_in_a_range_and_stay_in_order_where_that_is_one(
+        order in proptest::sample::subsequence((0..SORTED_PLACES).collect::<Vec<usize>>(), 0..600).prop_shuffle()
     ) {
-        let mut expected = order.clone();
-        let front = expected.len().min(SORTED_BLOCKS_MAX);
-        expected[..front].sort_unstable();
-        proptest::prop_assert_eq!(sorted(&order), expected);
+        let [mut expected, sorted] = sorted(&order);
+        expected.sort_by_key(step_in_range);
+        proptest::prop_assert_eq!(sorted, expected);
     }
 }
 

@@ -35,6 +35,7 @@ use crate::sync::Lock;
 use header::Arena;
 use lists::ArenaLists;
 pub(crate) use news::News;
+use retention::Looked;
 
 /// Debug builds check all lists after a change, unless that would make a large heap crawl.
 const CHECKED_ARENAS_MAX: usize = 64;
@@ -168,6 +169,8 @@ impl<P: PageSource> Arenas<P> {
     /// Something is idle that is not in the arenas: has a thread watch over it, if one should and none does.
     pub(crate) fn want_watch(&self) {
         let mut lists = self.lists.lock();
+        // Whoever watches may have been there already, and find nothing idle in the arenas.
+        lists.watch_goes_on = lists.is_watched;
         lists.want_watch(true);
         let told = lists.take_told();
         drop(lists);
@@ -179,10 +182,10 @@ impl<P: PageSource> Arenas<P> {
         self.lists.lock().is_watched = false;
     }
 
-    /// Ends the watch if nothing is idle, and says so.
+    /// Ends the watch if nothing is idle, and nothing has become so elsewhere since this was last asked; and says so.
     pub(crate) fn end_watch_if_nothing_is_idle(&self) -> bool {
         let mut lists = self.lists.lock();
-        lists.is_watched = lists.idle > 0;
+        lists.is_watched = core::mem::take(&mut lists.watch_goes_on) || lists.idle > 0;
         !lists.is_watched
     }
 
@@ -238,43 +241,40 @@ impl<P: PageSource> Arenas<P> {
         let takes_turn = || {
             self.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        let looks = is_due && takes_turn();
+        let looks = is_due && takes_turn() && self.look_slow(now);
         if looks {
-            self.look_slow(now);
             self.news.tell_of_look();
         }
         looks
     }
 
-    /// Gives back idle memory that has been of no use since the last look.
+    /// Gives back idle memory that has been of no use since the last look, and says if time has brought this look,
+    /// and not one before it that had to leave something.
     #[cold]
     #[inline(never)]
-    fn look_slow(&self, now: usize) {
+    fn look_slow(&self, now: usize) -> bool {
         let mut lists = self.lists.lock();
         let idle = lists.idle;
-        let surplus = lists.retention.look(now, idle);
-        if surplus == 0 {
-            return;
-        }
+        let Looked { is_due, surplus } = lists.retention.look(now, idle);
         let most = surplus.min(POOLS_PER_LOOK_MAX);
         let leaving = lists.unlink_idle(most);
         let unlinked = idle - lists.idle;
         drop(lists);
-        self.release(leaving);
+        let released = (self.release(leaving) / POOL_BYTES).min(unlinked);
         let rest = most.saturating_sub(unlinked);
         // A few pools more than an arena's are not worth a system call each.
         let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
-        let went = unlinked + purged;
-        if went == 0 {
-            // Nor will anything go at the next look, maybe; whoever acted upon that would do so for ever.
-            return;
-        }
-        if surplus <= most {
+        let went = released + purged;
+        // Where nothing goes, nor would it at once.
+        let goes_on = surplus > most && went > 0;
+        let left = goes_on.then(|| surplus.saturating_sub(went));
+        if self.lists.lock().retention.end_look(went, left) {
             self.news.tell_of_shrink();
-        } else {
-            self.lists.lock().retention.look_again(surplus.saturating_sub(went));
+        }
+        if goes_on {
             self.looked_at.store(now.wrapping_sub(LOOK_MILLISECONDS), Ordering::Relaxed);
         }
+        is_due
     }
 
     /// Purges about so many idle pools between used ones, of the sparsest arenas first, and returns how many.
@@ -323,7 +323,7 @@ impl<P: PageSource> Arenas<P> {
     /// Releases a chain of arenas that are in no list, and returns the bytes. One that the system
     /// does not take, since that would split a mapping too many, is purged and stays.
     fn release(&self, mut leaving: Option<Arena>) -> usize {
-        let mut released = 0;
+        let (mut released, mut purged_bytes) = (0, 0);
         while let Some(arena) = leaving {
             leaving = arena.next();
             let start = arena.start();
@@ -333,13 +333,13 @@ impl<P: PageSource> Arenas<P> {
                 released += 1;
                 continue;
             }
-            self.purge_empty(arena);
+            purged_bytes += self.purge_empty(arena);
             self.lists.lock().insert_mapped(arena);
         }
         if released > 0 {
             self.lists.lock().counts.released += released;
         }
-        released * ARENA_BYTES
+        released * ARENA_BYTES + purged_bytes
     }
 
     /// Shows all arenas. The locks of all classes are held by the caller, so that the header of each pool
@@ -363,19 +363,21 @@ impl<P: PageSource> Arenas<P> {
         unsafe { self.lists.force_unlock() };
     }
 
-    /// Purges an empty arena that is in no list, but for the page that has the headers. Where the system
-    /// does not take it, it is as before.
-    fn purge_empty(&self, arena: Arena) {
+    /// Purges an empty arena that is in no list, but for the page that has the headers, and returns the bytes that
+    /// were resident. Where the system does not take it, it is as before.
+    fn purge_empty(&self, arena: Arena) -> usize {
         let kept_bytes = self.pages.page_bytes().max(POOL_BYTES);
-        if kept_bytes >= ARENA_BYTES {
-            return;
+        let bytes = ARENA_BYTES.saturating_sub(kept_bytes);
+        if bytes == 0 {
+            return 0;
         }
         // SAFETY: less than the arena has.
         let start = unsafe { arena.start().add(kept_bytes) };
         // SAFETY: whole pages of an arena that is mapped and empty, and in no list.
-        if unsafe { self.pages.purge(start, ARENA_BYTES - kept_bytes) } {
-            arena.note_purged(kept_bytes / POOL_BYTES);
+        if !unsafe { self.pages.purge(start, bytes) } {
+            return 0;
         }
+        arena.note_purged(kept_bytes / POOL_BYTES) * POOL_BYTES
     }
 
     /// Closes the lock for a `fork`.

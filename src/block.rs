@@ -233,16 +233,26 @@ impl Magazine {
     }
 }
 
+/// Ends the process: the chain of `magazine` has more blocks than it says, or fewer.
+#[cold]
+#[inline(never)]
+fn break_off(magazine: &Magazine) -> ! {
+    abort_corrupt(
+        "block freed twice or written after its free",
+        magazine.head.map_or(0, address_of),
+    )
+}
+
 /// Where a magazine's blocks are dealt out to.
 struct Piles {
-    /// A pile starts with a block that is none, so that its first one follows another as all do.
-    starts: [Block; PILES],
+    /// Links of blocks that are none, so that the first block of a pile follows another as all do.
+    starts: [Link; PILES],
     ends: [NonNull<Block>; PILES],
 }
 
 impl Piles {
     fn new() -> Self {
-        Self { starts: [const { Block { next: None } }; PILES], ends: [NonNull::dangling(); PILES] }
+        Self { starts: [None; PILES], ends: [NonNull::dangling(); PILES] }
     }
 
     /// Deals all blocks out to piles, each to that which its address names from bit `shift` on, and puts the piles
@@ -256,7 +266,7 @@ impl Piles {
         self.ends = from_fn(|pile| unsafe { start.add(pile) });
         let mut left = magazine.head;
         for _ in 0..magazine.len {
-            let Some(block) = left else { break };
+            let Some(block) = left else { break_off(magazine) };
             // SAFETY: a block of the magazine's own chain.
             left = unsafe { next_of(block) };
             let end = &mut self.ends[(address_of(block) >> shift) % PILES];
@@ -264,8 +274,8 @@ impl Piles {
             unsafe { link(*end, Some(block)) };
             *end = block;
         }
-        if let Some(block) = left {
-            abort_corrupt("block freed twice or written after its free", address_of(block));
+        if left.is_some() {
+            break_off(magazine);
         }
         let mut behind = None;
         for pile in (0..PILES).rev() {

@@ -48,7 +48,7 @@ pub(crate) struct ThreadCache {
     reserves: [Reserve; CLASS_COUNT],
     /// The capacity that each bin had when another thread held it, from when this one took it over until it comes by
     /// here for the class; zero else. Until then the bin has no more room than what is taken from it makes, so that
-    /// the first block that is freed is seen here.
+    /// the first block is seen here which is freed before one is taken.
     taken_over: [Cell<u16>; CLASS_COUNT],
     keeping: Cell<Keeping>,
     /// The shard of the heap that refills it.

@@ -146,7 +146,7 @@ pub(crate) unsafe fn dealloc(block: NonNull<u8>, class: SizeClass, chosen: &Conf
 fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve(class)) {
         Some(block) => block.as_ptr(),
-        None if with_caches(|caches| prepare(caches, chosen)) => alloc(class, chosen),
+        None if takes_over(chosen) => alloc(class, chosen),
         None => {
             let block = refill_slow(class, chosen, ThreadCache::pop_reserve);
             or_after_hook(block, chosen, || alloc(class, chosen))
@@ -159,14 +159,22 @@ fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
 fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve_zeroed(class)) {
         Some(block) => block.as_ptr(),
-        None if with_caches(|caches| prepare(caches, chosen)) => {
-            alloc_zeroed(class, class.bytes(), chosen)
-        }
+        None if takes_over(chosen) => alloc_zeroed(class, class.bytes(), chosen),
         None => {
             let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed);
             or_after_hook(block, chosen, || alloc_zeroed(class, class.bytes(), chosen))
         }
     }
+}
+
+/// Whether the thread, which has no block of some class, now has what one before it held. Time passes for it, too, and
+/// it may do without an exchange from now on: so it acts upon what has happened.
+fn takes_over(chosen: &Config) -> bool {
+    let has_taken_over = with_caches(|caches| prepare(caches, chosen));
+    if has_taken_over {
+        follow_news(chosen);
+    }
+    has_taken_over
 }
 
 /// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
@@ -257,15 +265,15 @@ pub(crate) unsafe fn dealloc_large(block: NonNull<u8>, class: LargeClass, chosen
 #[cold]
 #[inline(never)]
 fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
+    if let Some(block) = with_caches(|caches| caches.large.pop_spare(class)) {
+        return block.as_ptr();
+    }
+    takes_over(chosen);
     with_caches(|caches| {
-        let cache = &caches.large;
-        let block = cache.pop_spare(class).or_else(|| {
-            prepare(caches, chosen);
-            caches.follow_trim();
-            let take = || cache.take(&LARGE_HEAP, class);
-            let refilled = cache.refill(&LARGE_HEAP, class);
-            refilled.or_else(|| or_after_trim(class.bytes(), take))
-        });
+        caches.follow_trim();
+        let take = || caches.large.take(&LARGE_HEAP, class);
+        let refilled = caches.large.refill(&LARGE_HEAP, class);
+        let block = refilled.or_else(|| or_after_trim(class.bytes(), take));
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     })
 }
@@ -275,8 +283,9 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
+    takes_over(chosen);
     with_caches(|caches| {
-        prepare(caches, chosen);
+        caches.follow_trim();
         let take = || caches.large.take_zeroed(&LARGE_HEAP, class);
         let block = or_after_trim(class.bytes(), take);
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
@@ -286,8 +295,8 @@ fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
+    takes_over(chosen);
     with_caches(|caches| {
-        prepare(caches, chosen);
         // SAFETY: the caller owes the block; all blocks are of the one heap.
         unsafe { caches.large.push_full(&LARGE_HEAP, block, class) }
         caches.follow_trim();

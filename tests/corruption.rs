@@ -206,3 +206,27 @@ fn large_blocks_freed_twice_abort_when_their_magazine_is_given_back() {
         let _ = GLOBAL.trim();
     });
 }
+
+/// The second free of a block that lies in the spare magazine ends that magazine's chain there, or so it did before the
+/// whole went to its depot.
+#[test]
+fn a_large_block_freed_twice_aborts_when_its_magazine_goes_to_the_depot() {
+    const LARGE: Layout = Layout::new::<[u64; 125]>();
+    /// Of a magazine that is full-grown.
+    const FULL: usize = 64;
+
+    aborts("a_large_block_freed_twice_aborts_when_its_magazine_goes_to_the_depot", || {
+        let take = |count: usize| (0..count).map(|_| Block::new(LARGE)).collect::<Vec<Block>>();
+        take(MANY).into_iter().for_each(|block| block.free(LARGE));
+        // Nothing is cached.
+        let _used = take(MANY);
+        let blocks = take(2 * FULL + 1);
+        let (of_spare, others) = blocks.split_at(FULL);
+        of_spare.iter().for_each(|block| block.free(LARGE));
+        others[0].free(LARGE);
+        let loaded = Block::new(LARGE);
+        assert_eq!(loaded.0, others[0].0);
+        of_spare[FULL / 2].free(LARGE);
+        others.iter().for_each(|block| block.free(LARGE));
+    });
+}

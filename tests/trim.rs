@@ -13,8 +13,10 @@ mod rss;
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeSet;
+use std::ffi::c_void;
 use std::sync::mpsc;
-use std::thread;
+use std::time::Duration;
+use std::{array, ptr, thread};
 
 use noted::noted_bytes;
 use obmalloc::Obmalloc;
@@ -142,4 +144,71 @@ fn other_threads_give_back_what_they_hold_when_they_next_need_the_heap() {
         assert!(before.cached_bytes > 64 * 1024 && before.large_cached_blocks > 0, "{before:?}");
         assert!(after.cached_bytes < before.cached_bytes / 4, "{before:?} {after:?}");
     });
+}
+
+#[test]
+fn a_thread_that_needs_zeroed_large_blocks_alone_gives_back_what_it_holds_of_others() {
+    let test = "a_thread_that_needs_zeroed_large_blocks_alone_gives_back_what_it_holds_of_others";
+    child::passes(test, || {
+        let (tell, told) = mpsc::channel();
+        let (answer, answered) = mpsc::channel();
+        let other = thread::spawn(move || {
+            drop(vec![1_u8; 5000]);
+            let before = GLOBAL.stats().thread.large_cached_bytes;
+            answer.send(()).expect("someone listens");
+            told.recv().expect("the trim is done");
+            drop(vec![0_u8; 20_000]);
+            (before, GLOBAL.stats().thread.large_cached_bytes)
+        });
+        answered.recv().expect("the other thread lives");
+        GLOBAL.trim();
+        tell.send(()).expect("the other thread lives");
+        let (before, after) = other.join().expect("no panic");
+        assert!(before >= 5000, "{before}");
+        assert!((20_000..24_000).contains(&after), "{before} {after}");
+    });
+}
+
+/// What the calling thread has cached, once it has had a block.
+extern "C" fn cached_after_a_first_block(_: *mut c_void) -> *mut c_void {
+    drop(Block::new(64));
+    ptr::without_provenance_mut(GLOBAL.stats().thread.cached_bytes)
+}
+
+/// The same, once it has had some of several sizes.
+extern "C" fn cached_after_many_blocks(_: *mut c_void) -> *mut c_void {
+    for size in (64..=512).step_by(64) {
+        let blocks: [Block; 20] = array::from_fn(|_| Block::new(size));
+        drop(blocks);
+    }
+    ptr::without_provenance_mut(GLOBAL.stats().thread.cached_bytes)
+}
+
+/// What `run` returns in a thread that does nothing else: one of the standard library's frees what the one that
+/// started it has made.
+fn in_bare_thread(run: extern "C" fn(*mut c_void) -> *mut c_void) -> usize {
+    let mut thread = 0;
+    // SAFETY: the function takes no argument.
+    assert_eq!(0, unsafe { libc::pthread_create(&mut thread, ptr::null(), run, ptr::null_mut()) });
+    let mut returned = ptr::null_mut();
+    // SAFETY: started above, and joined once.
+    assert_eq!(0, unsafe { libc::pthread_join(thread, &mut returned) });
+    returned.addr()
+}
+
+/// The second of these threads needs nothing of the heap but what the first one has left. When time has come for
+/// a look, it has that, and acts upon what it finds.
+#[test]
+fn a_thread_that_lives_on_what_another_left_acts_upon_a_shrink() {
+    let said = child::passes("a_thread_that_lives_on_what_another_left_acts_upon_a_shrink", || {
+        // Less than goes at one look, beyond what stays.
+        drop((0..7_000_000 / 512).map(|_| Block::new(512)).collect::<Vec<_>>());
+        thread::sleep(Duration::from_millis(200));
+        let left = in_bare_thread(cached_after_many_blocks);
+        thread::sleep(Duration::from_millis(200));
+        let taken_over = in_bare_thread(cached_after_a_first_block);
+        println!("{left} bytes left, {taken_over} held by the next");
+        assert!(left > 20 * 512 && taken_over < left / 2, "{left} {taken_over}");
+    });
+    print!("{said}");
 }

@@ -52,12 +52,14 @@ impl Arena {
     }
 
     /// Notes that the memory of an empty arena reads as zero, but for that of its first `kept` pools, of
-    /// which one has the headers.
-    pub(super) fn note_purged(self, kept: usize) {
+    /// which one has the headers. Returns how many pools were resident and are no more.
+    pub(super) fn note_purged(self, kept: usize) -> usize {
         let kept_bits = u64::MAX >> (POOLS_PER_ARENA - kept.clamp(1, POOLS_PER_ARENA));
         let header = self.header();
         header.dirty.set(header.dirty.get() & kept_bits);
-        header.resident.set(header.resident.get() & kept_bits);
+        let resident = header.resident.get();
+        header.resident.set(resident & kept_bits);
+        (resident & !kept_bits).count_ones() as usize
     }
 
     /// That of a pool.

@@ -37,6 +37,8 @@ pub(super) struct ArenaLists {
     is_pressed: bool,
     /// Whether a thread watches over what is idle, or will in a moment.
     pub(super) is_watched: bool,
+    /// Whether something has become idle that is not in the arenas, since that thread last asked.
+    pub(super) watch_goes_on: bool,
     told: Told,
 }
 
@@ -55,6 +57,7 @@ impl ArenaLists {
         mapping: 0,
         is_pressed: false,
         is_watched: false,
+        watch_goes_on: false,
         told: Told::NOTHING,
     };
 
@@ -91,6 +94,7 @@ impl ArenaLists {
     pub(super) fn forget_other_threads(&mut self) {
         self.mapping = 0;
         self.is_watched = false;
+        self.watch_goes_on = false;
     }
 
     /// What was reserved is mapped, or cannot be.

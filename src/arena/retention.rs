@@ -44,11 +44,27 @@ pub(super) struct Retention {
     least_idle: usize,
     looked_at: usize,
     has_looked: bool,
+    /// Pools that went at the last looks, each of which had to leave something.
+    went: usize,
+}
+
+/// What a look has found.
+pub(super) struct Looked {
+    /// Whether time has passed since the look before.
+    pub(super) is_due: bool,
+    /// Idle pools that are to go.
+    pub(super) surplus: usize,
 }
 
 impl Retention {
-    pub(super) const FIRST: Self =
-        Self { beyond_first: 0, unregretted: 0, least_idle: 0, looked_at: 0, has_looked: false };
+    pub(super) const FIRST: Self = Self {
+        beyond_first: 0,
+        unregretted: 0,
+        least_idle: 0,
+        looked_at: 0,
+        has_looked: false,
+        went: 0,
+    };
 
     /// So many pools are idle.
     pub(super) fn idle_is(&mut self, idle: usize) {
@@ -101,8 +117,8 @@ impl Retention {
         now.wrapping_sub(since) < YOUNG_MILLISECONDS
     }
 
-    /// Idle pools that are to go, after at least the time between two looks.
-    pub(super) fn look(&mut self, now: usize, idle: usize) -> usize {
+    /// Looks at what has been of no use since the look before.
+    pub(super) fn look(&mut self, now: usize, idle: usize) -> Looked {
         let elapsed = now.wrapping_sub(self.looked_at);
         // A thread may come here late, with an older time than one before it.
         let is_late = self.has_looked && elapsed > usize::MAX / 2;
@@ -120,12 +136,18 @@ impl Retention {
             let fading = (reserve / RESERVE_FADES_IN_LOOKS).saturating_mul(looks);
             self.keep(reserve.saturating_sub(fading).max(RESERVE_LEAST));
         }
-        unneeded.saturating_sub(reserve)
+        Looked { is_due: looks > 0, surplus: unneeded.saturating_sub(reserve) }
     }
 
-    /// Of the pools that were to go, so many have not gone yet: the next look finds them again.
-    pub(super) fn look_again(&mut self, surplus_left: usize) {
-        self.least_idle = self.least_idle.min(self.reserve() + surplus_left);
+    /// So many pools have gone at a look. Where it had to leave something, the next one finds that again; else says if
+    /// an arena's or more went at this one and those before it.
+    pub(super) fn end_look(&mut self, went: usize, surplus_left: Option<usize>) -> bool {
+        self.went += went;
+        if let Some(left) = surplus_left {
+            self.least_idle = self.least_idle.min(self.reserve() + left);
+            return false;
+        }
+        core::mem::take(&mut self.went) >= BLOCK_POOLS_PER_ARENA
     }
 }
 

@@ -1,5 +1,6 @@
 mod bounds;
 mod lists;
+mod looks;
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;

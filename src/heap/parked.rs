@@ -104,8 +104,11 @@ impl<P: PageSource> Heap<P> {
                 parked.put(class, held);
             }
         }
+        let waits = parked.classes != 0;
         drop(parked);
-        self.arenas.want_watch();
+        if waits {
+            self.arenas.want_watch();
+        }
         true
     }
 

@@ -8,7 +8,7 @@ fn rest(retention: &mut Retention, now: &mut usize, idle: usize) -> usize {
     *now = now.wrapping_add(LOOK_MILLISECONDS);
     retention.look(*now, idle);
     *now = now.wrapping_add(LOOK_MILLISECONDS);
-    retention.look(*now, idle)
+    retention.look(*now, idle).surplus
 }
 
 #[test]
@@ -19,9 +19,9 @@ fn what_exceeds_the_reserve_at_every_moment_goes() {
     assert_eq!(rest(&mut retention, &mut now, FIRST / 2), 0);
     retention.idle_is(FIRST + 9);
     retention.look(now, FIRST + 9);
-    assert_eq!(retention.look(now, FIRST + 9), 9);
+    assert_eq!(retention.look(now, FIRST + 9).surplus, 9);
     retention.idle_is(FIRST + 3);
-    assert_eq!(retention.look(now.wrapping_add(LOOK_MILLISECONDS), FIRST + 500), 3);
+    assert_eq!(retention.look(now.wrapping_add(LOOK_MILLISECONDS), FIRST + 500).surplus, 3);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let mut look = |retention: &mut Retention, missing: usize| {
         retention.idle_is(full - missing);
         now += LOOK_MILLISECONDS;
-        retention.look(now, full)
+        retention.look(now, full).surplus
     };
     (0..100).for_each(|_| assert_eq!(look(&mut retention, little + 1), 0));
     assert_eq!(retention.reserve(), full);
@@ -92,10 +92,32 @@ fn a_reserve_that_has_faded_learns_anew() {
 fn what_a_look_leaves_is_found_by_the_next() {
     let (mut retention, now) = (Retention::FIRST, 0);
     retention.look(now, FIRST + 500);
-    assert_eq!(retention.look(now, FIRST + 500), 500);
+    assert_eq!(retention.look(now, FIRST + 500).surplus, 500);
     // As much is idle, but no more than 60 pools of it were to go and have not gone.
-    retention.look_again(60);
-    assert_eq!(retention.look(now, FIRST + 500), 60);
+    assert!(!retention.end_look(440, Some(60)), "a look is to follow");
+    assert_eq!(retention.look(now, FIRST + 500).surplus, 60);
+}
+
+#[test]
+fn what_went_at_looks_that_follow_each_other_is_one_shrink_if_it_is_an_arenas() {
+    let mut retention = Retention::FIRST;
+    assert!(!retention.end_look(BLOCK_POOLS_PER_ARENA - 1, None));
+    assert!(!retention.end_look(1, None), "looks with an end between");
+    assert!(!retention.end_look(BLOCK_POOLS_PER_ARENA - 1, Some(5)));
+    assert!(!retention.end_look(0, Some(5)));
+    assert!(retention.end_look(1, None));
+    assert!(!retention.end_look(0, None), "it is told of once");
+    assert!(retention.end_look(BLOCK_POOLS_PER_ARENA, None));
+}
+
+#[test]
+fn a_look_is_due_if_time_has_passed_since_the_one_before() {
+    let (mut retention, now) = (Retention::FIRST, 12_345);
+    assert!(retention.look(now, 0).is_due, "the first");
+    assert!(!retention.look(now, 0).is_due);
+    assert!(!retention.look(now + LOOK_MILLISECONDS - 1, 0).is_due);
+    assert!(retention.look(now + 2 * LOOK_MILLISECONDS - 1, 0).is_due);
+    assert!(!retention.look(now, 0).is_due, "one that comes late");
 }
 
 #[test]

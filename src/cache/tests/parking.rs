@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::census::Stats;
-use crate::config::LOOK_MILLISECONDS;
+use crate::config::{ArenaBounds, LOOK_MILLISECONDS};
 
 /// What a cache holds of each class.
 fn held(owner: &Owner<'_>) -> Vec<usize> {
@@ -255,5 +255,28 @@ fn what_was_taken_over_and_never_used_is_left_to_the_next_thread_again() {
     assert_eq!(last.cache.bin(class).capacity(), capacity);
     last.free(class, block);
     last.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn a_watch_goes_on_while_something_waits() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    heap.arenas().keep_to(ArenaBounds { is_watched: true, ..ArenaBounds::NONE });
+    let (idle, owner) = (Owner::new(&heap), Owner::new(&heap));
+    end(&idle);
+    assert!(!heap.arenas().news().take_watch(), "nothing waits");
+    hold_some(&owner);
+    heap.arenas().want_watch();
+    assert!(heap.arenas().news().take_watch());
+    // The watch has been there when the thread ends.
+    heap.empty_depots();
+    heap.arenas().release_free();
+    end(&owner);
+    assert!(cached(&heap) > 0 && !heap.arenas().news().take_watch(), "there is a watch");
+    assert!(!heap.arenas().end_watch_if_nothing_is_idle());
+    heap.empty_depots();
+    heap.arenas().release_free();
+    assert!(heap.arenas().end_watch_if_nothing_is_idle());
     assert_all_is_back(&heap, &pages);
 }

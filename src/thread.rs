@@ -167,8 +167,8 @@ fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     }
 }
 
-/// Whether the thread, which has no block of some class, now has what one before it held. Time passes for it, too, and
-/// it may do without an exchange from now on: so it acts upon what has happened.
+/// Has the thread prepared, and says if it now has what one before it held. Then time has passed, and the thread may do
+/// without an exchange from now on: so it acts upon what has happened. Called with no cache in use.
 fn takes_over(chosen: &Config) -> bool {
     let has_taken_over = with_caches(|caches| prepare(caches, chosen));
     if has_taken_over {
@@ -295,11 +295,13 @@ fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
-    takes_over(chosen);
-    with_caches(|caches| {
-        // SAFETY: the caller owes the block; all blocks are of the one heap.
-        unsafe { caches.large.push_full(&LARGE_HEAP, block, class) }
-        caches.follow_trim();
+    keeping_errno(|| {
+        takes_over(chosen);
+        with_caches(|caches| {
+            // SAFETY: the caller owes the block; all blocks are of the one heap.
+            unsafe { caches.large.push_full(&LARGE_HEAP, block, class) }
+            caches.follow_trim();
+        });
     });
 }
 

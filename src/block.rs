@@ -324,18 +324,6 @@ impl Chain {
         self.len
     }
 
-    /// Adds a block at the end.
-    ///
-    /// # Safety
-    ///
-    /// - `block` is free, of the chain's class, and the caller gives it up.
-    pub(crate) unsafe fn append(&mut self, block: NonNull<Block>) {
-        // SAFETY: the last block of this value's own chain; the caller owes the new one.
-        unsafe { link(self.last, Some(block)) };
-        self.last = block;
-        self.len += 1;
-    }
-
     /// Puts all of this chain in front of the chain that `behind` starts.
     ///
     /// # Safety

@@ -201,7 +201,9 @@ impl Stats {
         self.arena_bytes() == blocks + rest
     }
 
-    fn bytes_of(&self, blocks: impl Fn(&ClassStats) -> usize) -> usize {
+    /// Out of line, and once for all kinds of bytes: it is in every program, and seldom called.
+    #[inline(never)]
+    fn bytes_of(&self, blocks: fn(&ClassStats) -> usize) -> usize {
         self.classes.iter().map(|class| blocks(class) * class.block_bytes).sum()
     }
 }

@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 
 use static_assertions::const_assert;
 
-use crate::block::{Block, Chain, Link, Magazine, address_of, next_of};
+use crate::block::{Block, Chain, Link, Magazine, address_of, link, next_of};
 use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES, SHARD_COUNT};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
@@ -342,16 +342,23 @@ impl FreshRange {
 
     /// Hands out the lowest blocks, at most `most`, as a chain in the order of their addresses.
     pub(crate) fn carve_chain(&mut self, class: SizeClass, most: u32) -> Option<Chain> {
-        let first = self.carve(class)?.cast();
-        // SAFETY: a virgin block, which this range gives up.
-        let mut chain = unsafe { Chain::new(first, first, 1) };
-        while chain.len() < most
-            && let Some(block) = self.carve(class)
-        {
-            // SAFETY: a virgin block, which this range gives up.
-            unsafe { chain.append(block.cast()) };
+        let first = self.next?.cast();
+        let count = self.left.min(most);
+        if count == 0 {
+            return None;
         }
-        Some(chain)
+        let (mut last, mut next) = (first, first);
+        for _ in 0..count {
+            last = next;
+            // SAFETY: the block lies in the range, so that its end is at most the end of the pool.
+            next = unsafe { last.byte_add(class.bytes()) };
+            // SAFETY: a virgin block, which this range gives up. The link of the last one is stale.
+            unsafe { link(last, Some(next)) };
+        }
+        self.left -= count;
+        self.next = Some(next.cast());
+        // SAFETY: the blocks that were linked, which the range no longer has.
+        Some(unsafe { Chain::new(first, last, count) })
     }
 }
 

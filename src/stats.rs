@@ -8,6 +8,8 @@
 use core::fmt::{self, Display, Formatter, Write};
 use core::str;
 
+use static_assertions::const_assert;
+
 use crate::census::{ArenaStats, ClassStats, LargeStats, Stats, ThreadStats};
 use crate::config::{ARENA_BYTES, CLASS_COUNT, POOL_BYTES, SMALL_MAX};
 
@@ -56,18 +58,24 @@ impl Write for Counting<'_, '_> {
     }
 }
 
-/// A line of a label and a number.
-fn write_line(
-    formatter: &mut Formatter<'_>,
-    label: fmt::Arguments<'_>,
-    number: usize,
-) -> fmt::Result {
-    let mut counting = Counting { formatter, count: 0 };
-    counting.write_fmt(label)?;
-    for _ in counting.count..LABEL_CHARS {
-        formatter.write_char(' ')?;
+/// A line: a count that its label begins with, if there is one, the rest of that, and a number.
+type Line = (Option<usize>, &'static str, usize);
+
+/// Lines, and an empty one in front.
+fn write_lines(lines: &[Line], formatter: &mut Formatter<'_>) -> fmt::Result {
+    formatter.write_char('\n')?;
+    for (count, label, number) in lines {
+        let mut counting = Counting { formatter, count: 0 };
+        if let Some(count) = count {
+            write!(counting, "{count} ")?;
+        }
+        counting.write_str(label)?;
+        for _ in counting.count..LABEL_CHARS {
+            formatter.write_char(' ')?;
+        }
+        writeln!(formatter, "={:>21}", Grouped(*number))?;
     }
-    writeln!(formatter, "={:>21}", Grouped(number))
+    Ok(())
 }
 
 /// The table that CPython prints (`sys._debugmallocstats`), with its labels and in its order, and then
@@ -92,68 +100,85 @@ impl Display for Stats {
                 class.block_bytes, class.pools, class.free_blocks
             )?;
         }
-        formatter.write_char('\n')?;
-        write_arenas(self, formatter)?;
-        formatter.write_char('\n')?;
-        write_bytes(self, formatter)?;
-        formatter.write_char('\n')?;
-        write_more(self, formatter)
+        write_lines(&arena_lines(self), formatter)?;
+        write_lines(&byte_lines(self), formatter)?;
+        write_lines(&cached_lines(self), formatter)?;
+        write_lines(&purged_lines(self), formatter)?;
+        write_lines(&large_lines(self), formatter)?;
+        write_lines(&thread_lines(self), formatter)
     }
 }
 
 /// The arenas, as CPython counts them.
-fn write_arenas(stats: &Stats, formatter: &mut Formatter<'_>) -> fmt::Result {
+fn arena_lines(stats: &Stats) -> [Line; 5] {
     let ArenaStats { mapped, high_water, mapped_ever, released, .. } = stats.arenas;
-    write_line(formatter, format_args!("# arenas allocated total"), mapped_ever)?;
-    write_line(formatter, format_args!("# arenas reclaimed"), released)?;
-    write_line(formatter, format_args!("# arenas highwater mark"), high_water)?;
-    write_line(formatter, format_args!("# arenas allocated current"), mapped)?;
-    let label = format_args!("{mapped} arenas * {ARENA_BYTES} bytes/arena");
-    write_line(formatter, label, stats.arena_bytes())
+    const_assert!(ARENA_BYTES == 262_144);
+    [
+        (None, "# arenas allocated total", mapped_ever),
+        (None, "# arenas reclaimed", released),
+        (None, "# arenas highwater mark", high_water),
+        (None, "# arenas allocated current", mapped),
+        (Some(mapped), "arenas * 262144 bytes/arena", stats.arena_bytes()),
+    ]
 }
 
 /// Where the bytes of the arenas are, as CPython divides them.
-fn write_bytes(stats: &Stats, formatter: &mut Formatter<'_>) -> fmt::Result {
+fn byte_lines(stats: &Stats) -> [Line; 7] {
     let allocated = stats.used_bytes() + stats.cached_bytes();
     let available = stats.free_bytes();
     let unused = stats.unused_pool_bytes();
     let headers = stats.header_bytes();
     let quantization = stats.quantization_bytes();
-    write_line(formatter, format_args!("# bytes in allocated blocks"), allocated)?;
-    write_line(formatter, format_args!("# bytes in available blocks"), available)?;
-    let label = format_args!("{} unused pools * {POOL_BYTES} bytes", stats.arenas.unused_pools);
-    write_line(formatter, label, unused)?;
-    write_line(formatter, format_args!("# bytes lost to pool headers"), headers)?;
-    write_line(formatter, format_args!("# bytes lost to quantization"), quantization)?;
-    // Arenas are mapped on their alignment.
-    write_line(formatter, format_args!("# bytes lost to arena alignment"), 0)?;
-    let total = allocated + available + unused + headers + quantization;
-    write_line(formatter, format_args!("Total"), total)
+    const_assert!(POOL_BYTES == 4096);
+    [
+        (None, "# bytes in allocated blocks", allocated),
+        (None, "# bytes in available blocks", available),
+        (Some(stats.arenas.unused_pools), "unused pools * 4096 bytes", unused),
+        (None, "# bytes lost to pool headers", headers),
+        (None, "# bytes lost to quantization", quantization),
+        // Arenas are mapped on their alignment.
+        (None, "# bytes lost to arena alignment", 0),
+        (None, "Total", allocated + available + unused + headers + quantization),
+    ]
 }
 
-/// What CPython's allocator does not have: caches, purges, large blocks.
-fn write_more(stats: &Stats, formatter: &mut Formatter<'_>) -> fmt::Result {
-    let ArenaStats { remapped, unused_pools_purged, pools_purged_ever, .. } = stats.arenas;
+// What follows, CPython's allocator does not have.
+
+fn cached_lines(stats: &Stats) -> [Line; 2] {
     let cached_blocks = stats.classes.iter().map(|class| class.cached_blocks).sum();
-    write_line(formatter, format_args!("# blocks cached"), cached_blocks)?;
-    write_line(formatter, format_args!("# bytes in cached blocks"), stats.cached_bytes())?;
-    formatter.write_char('\n')?;
-    write_line(formatter, format_args!("# arenas mapped again"), remapped)?;
-    write_line(formatter, format_args!("# pools purged total"), pools_purged_ever)?;
-    write_line(formatter, format_args!("# unused pools without memory"), unused_pools_purged)?;
-    let label = format_args!("{unused_pools_purged} purged pools * {POOL_BYTES} bytes");
-    write_line(formatter, label, unused_pools_purged * POOL_BYTES)?;
-    formatter.write_char('\n')?;
+    [
+        (None, "# blocks cached", cached_blocks),
+        (None, "# bytes in cached blocks", stats.cached_bytes()),
+    ]
+}
+
+fn purged_lines(stats: &Stats) -> [Line; 4] {
+    let ArenaStats { remapped, unused_pools_purged: purged, pools_purged_ever, .. } = stats.arenas;
+    [
+        (None, "# arenas mapped again", remapped),
+        (None, "# pools purged total", pools_purged_ever),
+        (None, "# unused pools without memory", purged),
+        (Some(purged), "purged pools * 4096 bytes", purged * POOL_BYTES),
+    ]
+}
+
+fn large_lines(stats: &Stats) -> [Line; 3] {
     let LargeStats { cached_blocks, cached_bytes, taken_bytes } = stats.large;
-    write_line(formatter, format_args!("# large blocks cached"), cached_blocks)?;
-    write_line(formatter, format_args!("# bytes in cached large blocks"), cached_bytes)?;
-    write_line(formatter, format_args!("# bytes taken for large blocks"), taken_bytes)?;
-    formatter.write_char('\n')?;
+    [
+        (None, "# large blocks cached", cached_blocks),
+        (None, "# bytes in cached large blocks", cached_bytes),
+        (None, "# bytes taken for large blocks", taken_bytes),
+    ]
+}
+
+fn thread_lines(stats: &Stats) -> [Line; 4] {
     let thread = &stats.thread;
-    write_line(formatter, format_args!("# blocks in this thread's cache"), thread.cached_blocks)?;
-    write_line(formatter, format_args!("# bytes in this thread's cache"), thread.cached_bytes)?;
-    write_line(formatter, format_args!("# large blocks in it"), thread.large_cached_blocks)?;
-    write_line(formatter, format_args!("# bytes in large blocks in it"), thread.large_cached_bytes)
+    [
+        (None, "# blocks in this thread's cache", thread.cached_blocks),
+        (None, "# bytes in this thread's cache", thread.cached_bytes),
+        (None, "# large blocks in it", thread.large_cached_blocks),
+        (None, "# bytes in large blocks in it", thread.large_cached_bytes),
+    ]
 }
 
 impl Stats {

@@ -178,10 +178,12 @@ fn takes_over(chosen: &Config) -> bool {
 }
 
 /// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
+#[cold]
+#[inline(never)]
 fn refill_slow(
     class: SizeClass,
     chosen: &Config,
-    pop: impl FnOnce(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
+    pop: fn(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
 ) -> *mut u8 {
     let block = with_caches(|caches| {
         caches.follow_trim();

@@ -24,6 +24,10 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
 #[cfg(not(target_os = "linux"))]
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
+/// Processors that a thread's set has room for: as many as Linux can be built for.
+#[cfg(target_os = "linux")]
+const CORES_MAX: usize = 8192;
+
 /// Anonymous private mappings.
 pub(crate) struct SystemPages {
     /// Where the next arena would fit: the place of the one released last, else below the one
@@ -252,16 +256,15 @@ pub(crate) fn sleep(time: Duration) {
 /// Processors that the calling thread may run on, or zero if the system does not say.
 #[cfg(target_os = "linux")]
 pub(crate) fn cores() -> usize {
-    let mut set = core::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
-    let bytes = size_of::<libc::cpu_set_t>();
+    let this_thread: libc::c_long = 0;
+    let mut set = [0_usize; CORES_MAX / usize::BITS as usize];
+    // Not by the library's own function: few programs touch the page that it lies in, and the system maps a
+    // dozen others with it, while any that maps memory has that of `syscall`.
     // SAFETY: `set` has so many bytes, valid for the write.
-    if unsafe { libc::sched_getaffinity(0, bytes, set.as_mut_ptr()) } != 0 {
-        return 0;
-    }
-    // SAFETY: a set of all zeros is an empty one, and the call has filled it in.
-    let set = unsafe { set.assume_init() };
-    // SAFETY: it only counts the bits of the set.
-    usize::try_from(unsafe { libc::CPU_COUNT(&set) }).unwrap_or(0)
+    let written = unsafe {
+        libc::syscall(libc::SYS_sched_getaffinity, this_thread, size_of_val(&set), set.as_mut_ptr())
+    };
+    if written < 0 { 0 } else { set.iter().map(|word| word.count_ones() as usize).sum() }
 }
 
 /// Processors that are there, or zero if the system does not say.
@@ -284,7 +287,8 @@ pub(crate) fn yield_now() {
 ///
 /// The variables are read where they are, as by `getenv`: by POSIX no thread may change them at the
 /// same time. A Rust program's first allocation, which has them read, comes before its first thread.
-pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8])) {
+#[inline(never)]
+pub(crate) fn for_each_variable(prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8])) {
     if has_more_rights() {
         return;
     }

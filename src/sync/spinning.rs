@@ -36,7 +36,8 @@ impl<T> Lock<T> {
     }
 
     /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
-    /// opens it.
+    /// opens it. Out of line, for many locks are closed one after the other, and seldom.
+    #[inline(never)]
     pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
         let guard = self.0.lock();
         look(&guard);

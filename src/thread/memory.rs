@@ -96,14 +96,18 @@ fn call_hook<R>(
 
 /// What a request has got; or, if that is nothing, what it gets once the program's hook was called, by
 /// `again`.
+#[inline(always)]
 pub(super) fn or_after_hook(
     block: *mut u8,
     chosen: &Config,
     again: impl FnOnce() -> *mut u8,
 ) -> *mut u8 {
-    if !block.is_null() {
-        return block;
-    }
+    if block.is_null() { after_hook_slow(chosen, again) } else { block }
+}
+
+#[cold]
+#[inline(never)]
+fn after_hook_slow(chosen: &Config, again: impl FnOnce() -> *mut u8) -> *mut u8 {
     let exhausted = |mapped_bytes| Pressure::Exhausted { mapped_bytes };
     call_hook(chosen, exhausted, again).unwrap_or(ptr::null_mut())
 }

@@ -67,21 +67,29 @@ pub enum Kind {
     SmallBlocks,
     LargeBlocks,
     RealProgram,
+    /// Processes that hardly allocate.
+    Start,
     /// Asks what is held at a moment of the workload's choice.
     Memory,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] =
-        [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks, Self::Memory];
+    pub const ALL: [Self; 5] =
+        [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks, Self::Start, Self::Memory];
     /// The kinds that are about time; how long the others take decides nothing.
-    pub const TIMED: [Self; 3] = [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks];
+    pub const TIMED: [Self; 4] =
+        [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks, Self::Start];
+
+    /// The kinds of several workloads, of which a chart shows more than a table.
+    pub const CHARTED: [Self; 4] =
+        [Self::RealProgram, Self::SmallBlocks, Self::LargeBlocks, Self::Memory];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::SmallBlocks => "small blocks",
             Self::LargeBlocks => "large blocks",
             Self::RealProgram => "real programs",
+            Self::Start => "start of a program",
             Self::Memory => "memory that comes back",
         }
     }
@@ -147,7 +155,7 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 42] = [
+pub const WORKLOADS: [Workload; 43] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
@@ -182,6 +190,7 @@ pub const WORKLOADS: [Workload; 42] = [
     synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),
     threaded(Kind::LargeBlocks, "buffers", 30_000, 5_000),
     synthetic(Kind::LargeBlocks, "frames", 200, 30),
+    synthetic(Kind::Start, "start", 80, 12),
     synthetic(Kind::Memory, "spike", 400, 80),
     synthetic(Kind::Memory, "sparse", 400, 80),
     synthetic(Kind::Memory, "list-20", 1_000, 200),

@@ -127,7 +127,7 @@ fn keep(machine: &str, record: Record) -> Result<(), String> {
 /// The charts that there are cases for; others stay as they are.
 fn draw(directory: &Path, options: &Options, record: &Record) -> Result<(), String> {
     let Record { environment, results } = record;
-    for kind in Kind::ALL {
+    for kind in Kind::CHARTED {
         if let Some(chart) = chart::render(kind, options, results, environment) {
             let path = directory.join(format!("{}.svg", kind.name().replace(' ', "-")));
             inputs::write(&path, &chart)?;

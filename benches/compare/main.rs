@@ -14,6 +14,7 @@ mod options;
 mod record;
 mod results;
 mod runner;
+mod simulation;
 mod svg;
 mod table;
 
@@ -21,7 +22,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use binaries::Absence;
+use binaries::{Absence, Contestant};
 use catalogue::{Kind, SUBJECT};
 use inputs::Inputs;
 use options::{Command, Options};
@@ -72,6 +73,9 @@ fn compare(options: &Options) -> Result<bool, String> {
     let inputs = Inputs::prepare(&directory)?;
     let (contestants, absences) =
         binaries::build_all(options, &target, &directory.join("binaries"));
+    if options.simulates {
+        return simulate(options, &contestants, &absences, &inputs, &directory);
+    }
     let (results, failures) = runner::run_all(options, &contestants, &inputs);
     let environment = machine::describe(&options.allocators, &inputs);
 
@@ -88,6 +92,33 @@ fn compare(options: &Options) -> Result<bool, String> {
         keep(machine, record)?;
     }
     Ok(is_complete)
+}
+
+/// Whether the subject was built and counted in every workload. That a peer does not run there is reported, and no
+/// failure: one does not.
+fn simulate(
+    options: &Options,
+    contestants: &[Contestant],
+    absences: &[Absence],
+    inputs: &Inputs,
+    directory: &Path,
+) -> Result<bool, String> {
+    let (counts, failures) = simulation::run_all(options, contestants, inputs);
+    let environment = machine::describe(&options.allocators, inputs);
+    let tables = simulation::render(options, &counts, &environment);
+    println!("{tables}");
+    print_problems(absences, &failures);
+    let mut places = vec![directory.join("simulated")];
+    if let Some(machine) = &options.machine {
+        places.push(record_folder(machine)?.join(format!("{}-simulated", machine::date()?)));
+    }
+    for place in places {
+        inputs::write(&place.with_extension("csv"), &simulation::to_text(&counts))?;
+        inputs::write(&place.with_extension("md"), &tables)?;
+        println!("{}", place.with_extension("md").display());
+    }
+    let has_failed = failures.iter().any(|failure| failure.allocator == SUBJECT);
+    Ok(!counts.is_empty() && !has_failed)
 }
 
 /// That of the cargo which built this: what is already built there is not built again.
@@ -116,12 +147,17 @@ fn save(directory: &Path, options: &Options, record: &Record) -> Result<(), Stri
 
 /// Adds the results to what was recorded today on a machine of this name.
 fn keep(machine: &str, record: Record) -> Result<(), String> {
-    let folder = benches().join("record").join(machine);
-    create(&folder)?;
-    let path = folder.join(format!("{}.csv", machine::date()?));
+    let path = record_folder(machine)?.join(format!("{}.csv", machine::date()?));
     inputs::write(&path, &record.added_to(&path)?.to_text())?;
     println!("{}", path.display());
     Ok(())
+}
+
+/// Where what is measured on a machine of this name is kept.
+fn record_folder(machine: &str) -> Result<PathBuf, String> {
+    let folder = benches().join("record").join(machine);
+    create(&folder)?;
+    Ok(folder)
 }
 
 /// The charts that there are cases for; others stay as they are.

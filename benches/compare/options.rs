@@ -11,6 +11,8 @@ const QUICK_ROUNDS: u32 = 3;
 
 pub struct Options {
     pub quick: bool,
+    /// Counts what a simulated processor does, in place of times.
+    pub simulates: bool,
     pub rounds: u32,
     pub cases: Vec<Case>,
     pub allocators: Vec<&'static Allocator>,
@@ -54,6 +56,8 @@ usage: cargo bench --bench compare -- [OPTIONS]
 Runs each workload under each global allocator, in a process of its own.
 
   --quick             less work and {QUICK_ROUNDS} rounds, for a first impression
+  --simulate          count instructions and cache misses of the workloads of one thread, each once and with
+                      little work, in a processor that cachegrind simulates; nothing is timed
   --rounds N          runs of each workload under each allocator (default {FULL_ROUNDS})
   --suites A,B        the workloads of these suites: {}; the first by default, since the
                       programs take minutes to build in each profile, with fat LTO for each allocator
@@ -61,7 +65,7 @@ Runs each workload under each global allocator, in a process of its own.
   --threads A,B       run threaded workloads with these numbers of threads (default: one for each core)
   --allocators A,B    these allocators: {}
   --profiles A,B      these cargo profiles: {}
-  --record MACHINE    keep the results in benches/record/MACHINE/DATE.csv
+  --record MACHINE    keep the results in benches/record/MACHINE/DATE.csv, or DATE-simulated.csv and .md
   --redraw FILE       run nothing: draw the charts and tables of README.md from such a file
   --help              this text
 ",
@@ -80,6 +84,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
     let mut suites: Option<Vec<&Suite>> = None;
     let mut options = Options {
         quick: false,
+        simulates: false,
         rounds: 0,
         cases: Vec::new(),
         allocators: ALLOCATORS.iter().collect(),
@@ -97,6 +102,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, Str
             "--redraw" => return Ok(Command::Redraw(PathBuf::from(value()?))),
             "--record" => options.machine = Some(parse_machine(value()?)?),
             "--quick" => options.quick = true,
+            "--simulate" => options.simulates = true,
             "--rounds" => rounds = Some(parse_rounds(&value()?)?),
             "--suites" => suites = Some(choose(&value()?, &SUITES, |entry| entry.name())?),
             "--only" => named = Some(choose(&value()?, &WORKLOADS, |entry| entry.name)?),

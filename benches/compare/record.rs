@@ -88,6 +88,7 @@ impl Record {
         });
         Options {
             quick: false,
+            simulates: false,
             rounds: self.fewest_rounds(),
             cases: cases.collect(),
             allocators: ALLOCATORS

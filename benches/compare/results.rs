@@ -152,9 +152,15 @@ impl Results {
             .filter(|case| self.summary(profile, self.baseline(), case).is_some())
             .map(|case| self.ratio(metric, profile, allocator, case))
             .collect::<Option<_>>()?;
-        let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
-        (!ratios.is_empty()).then(|| (logarithms / ratios.len() as f64).exp())
+        geometric_mean(ratios.into_iter().map(Some))
     }
+}
+
+/// `None` if there are no values, or one is missing.
+pub fn geometric_mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let logarithms: Vec<f64> = values.map(|value| value.map(f64::ln)).collect::<Option<_>>()?;
+    let sum: f64 = logarithms.iter().sum();
+    (!logarithms.is_empty()).then(|| (sum / logarithms.len() as f64).exp())
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {

@@ -125,7 +125,7 @@ fn run_once(
 }
 
 /// The standard output and standard error of a successful run.
-fn execute(command: &mut Command) -> Result<(String, String), String> {
+pub fn execute(command: &mut Command) -> Result<(String, String), String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

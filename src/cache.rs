@@ -6,7 +6,8 @@
 //! ```
 //!
 //! With two magazines, a thread that allocates and frees around any boundary exchanges with the heap
-//! at most once in a magazine's length (Bonwick and Adams, 2001).
+//! at most once in a magazine's length (Bonwick and Adams, 2001). A thread that only frees blocks of a class, which
+//! others have allocated, has no use for a spare one of it.
 //!
 //! Only the thread that owns a cache may call it. A cache of all zeros is ready for use, so that a
 //! thread's costs no initialisation, and the fast paths test for nothing but an empty or a full
@@ -56,6 +57,8 @@ pub(crate) struct ThreadCache {
     limits: Cell<CacheLimits>,
     /// Whether so many blocks have come back since one was asked for that a depot was emptied.
     was_one_way: Cell<bool>,
+    /// A bit for each class of which a block was asked for when the loaded magazine had none.
+    asked_for: Cell<u64>,
 }
 
 impl ThreadCache {
@@ -71,6 +74,7 @@ impl ThreadCache {
             shard: Cell::new(Shard::FIRST),
             limits: Cell::new(CacheLimits::NONE),
             was_one_way: Cell::new(false),
+            asked_for: Cell::new(0),
         }
     }
 
@@ -172,6 +176,7 @@ impl ThreadCache {
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
     pub(crate) fn pop_reserve(&self, class: SizeClass) -> Option<NonNull<u8>> {
         self.come_by(class);
+        self.asked_for.set(self.asked_for.get() | class.bit());
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let magazine = match fresh.carve_chain(class, FRESH_BATCH_BLOCKS) {
@@ -263,21 +268,24 @@ impl ThreadCache {
         }
         let reserve = self.reserve(class);
         let spare = reserve.spare.replace(Magazine::EMPTY);
-        if spare.is_empty() {
-            reserve.spare.set(full);
-            return;
-        }
+        let (leaving, staying) = if !spare.is_empty() {
+            (spare, full)
+        } else if self.asked_for.get() & class.bit() == 0 {
+            (full, spare)
+        } else {
+            return reserve.spare.set(full);
+        };
+        let blocks = leaving.len() + staying.len();
         // SAFETY: what the cache holds of a class came from that class of its heap.
-        match unsafe { heap.flush(class, spare) } {
+        match unsafe { heap.flush(class, leaving) } {
             Direction::BothWays => {
-                reserve.spare.set(full);
+                reserve.spare.set(staying);
                 self.grow(class);
             }
-            Direction::OneWay => {
+            Direction::OneWay { runs } => {
                 self.was_one_way.set(true);
-                let blocks = full.len();
                 // SAFETY: as above.
-                let runs = unsafe { heap.give_back(class, full) };
+                let runs = runs + unsafe { heap.give_back(class, staying) };
                 // Each block that stays may be the last of its arena, where they come back in no order: the
                 // longer this goes on, the fewer stay. Few at once would make the rest of a short phase
                 // dear. Those that come back in order have few pools between them.

@@ -50,8 +50,9 @@ pub(crate) enum Supply {
 pub(crate) enum Direction {
     /// Some are asked for, some come back.
     BothWays,
-    /// So many have come back since one was asked for that nothing should be kept.
-    OneWay,
+    /// So many have come back since one was asked for that nothing should be kept. The magazine that just came
+    /// went to its pools, in so many runs.
+    OneWay { runs: u32 },
 }
 
 /// The shared heap, over a source of pages. A value, so that there could be several.
@@ -238,7 +239,7 @@ impl<P: PageSource> Heap<P> {
         // SAFETY: the caller owes where the blocks came from.
         let direction = unsafe { self.put_in_depot(home, class, magazine) };
         match direction {
-            Direction::OneWay => self.empty_depot(home, class),
+            Direction::OneWay { .. } => self.empty_depot(home, class),
             Direction::BothWays => self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
                 let class = SizeClass::all().nth(index % CLASS_COUNT);
                 class.is_some_and(|class| self.evict(home, class))
@@ -261,11 +262,11 @@ impl<P: PageSource> Heap<P> {
         let overflow = if one_way { Some(magazine) } else { depot.push(magazine) };
         let unused = depot.pop_unused();
         drop(heap);
-        for magazine in [overflow, unused].into_iter().flatten() {
-            // SAFETY: the caller owes where the blocks came from.
-            unsafe { self.leave_depot(home, class, magazine) };
-        }
-        if one_way { Direction::OneWay } else { Direction::BothWays }
+        // SAFETY: the caller owes where the blocks came from.
+        let leave = |magazine| unsafe { self.leave_depot(home, class, magazine) };
+        let runs = overflow.map_or(0, leave);
+        unused.map(leave);
+        if one_way { Direction::OneWay { runs } } else { Direction::BothWays }
     }
 
     /// Has a depot let a magazine leave, and says if it had one.
@@ -279,15 +280,16 @@ impl<P: PageSource> Heap<P> {
         has_evicted
     }
 
-    /// Gives back a magazine that has just left the depot of `shard`, or found no place there.
+    /// Gives back a magazine that has just left the depot of `shard`, or found no place there, and returns the
+    /// number of its runs.
     ///
     /// # Safety
     ///
     /// - The blocks came from this class of this heap.
-    unsafe fn leave_depot(&self, shard: Shard, class: SizeClass, magazine: Magazine) {
+    unsafe fn leave_depot(&self, shard: Shard, class: SizeClass, magazine: Magazine) -> u32 {
         self.stock(shard).leaves(bytes_of(class, &magazine));
         // SAFETY: the caller owes where the blocks came from.
-        unsafe { self.give_back(class, magazine) };
+        unsafe { self.give_back(class, magazine) }
     }
 
     /// Gives blocks back to their pools, and returns the number of runs, of blocks of one pool that follow

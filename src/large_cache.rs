@@ -45,6 +45,9 @@ pub(crate) struct LargeCache {
     /// What this thread has taken from the system allocator, less what it gave, since the heap last
     /// heard of it.
     taken_unreported: Cell<isize>,
+    /// A bit for each class of which a block was asked for when the loaded magazine had none. Of the others the
+    /// thread only frees what others have allocated, and has no use for a spare magazine.
+    asked_for: Cell<u64>,
 }
 
 impl LargeCache {
@@ -57,6 +60,7 @@ impl LargeCache {
             granted_bytes: Cell::new(0),
             next_to_lose: Cell::new(0),
             taken_unreported: Cell::new(0),
+            asked_for: Cell::new(0),
         }
     }
 
@@ -104,6 +108,7 @@ impl LargeCache {
 
     /// Loads an empty bin with the spare magazine, and takes a block.
     pub(crate) fn pop_spare(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        self.asked_for.set(self.asked_for.get() | class.bit());
         self.bin(class).load(self.spare(class).replace(Magazine::EMPTY));
         self.pop(class)
     }
@@ -179,10 +184,11 @@ impl LargeCache {
         if full.is_empty() {
             return self.grant(heap, class, self.blocks_grown(class));
         }
-        let spare = self.spare(class).replace(full);
-        if !spare.is_empty() {
+        let has_asked = self.asked_for.get() & class.bit() != 0;
+        let leaving = if has_asked { self.spare(class).replace(full) } else { full };
+        if !leaving.is_empty() {
             // SAFETY: what the cache holds of a class came from that class of its heap.
-            unsafe { heap.flush(class, spare) };
+            unsafe { heap.flush(class, leaving) };
             self.grow(heap, class);
         }
     }

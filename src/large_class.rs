@@ -10,6 +10,8 @@
 
 use core::alloc::Layout;
 
+use static_assertions::const_assert;
+
 use crate::config::{
     LARGE_ALIGNMENT, LARGE_CACHED_MAX, LARGE_CLASS_COUNT, LARGE_CLASSES_PER_DOUBLING, SMALL_MAX,
 };
@@ -65,6 +67,12 @@ impl LargeClass {
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Its place in a word with a bit for each class.
+    pub(crate) const fn bit(self) -> u64 {
+        const_assert!(LARGE_CLASS_COUNT <= u64::BITS as usize);
+        1 << self.0
     }
 
     /// Bytes of each of its blocks.

@@ -8,6 +8,8 @@
 use core::alloc::Layout;
 use core::num::NonZero;
 
+use static_assertions::const_assert;
+
 use crate::config::{ALIGNMENT, CLASS_COUNT, POOL_BYTES, SMALL_MAX};
 use crate::os::debug_check;
 
@@ -66,6 +68,12 @@ impl SizeClass {
     #[inline(always)]
     pub(crate) const fn index(self) -> usize {
         self.0.get() / ALIGNMENT - 1
+    }
+
+    /// Its place in a word with a bit for each class.
+    pub(crate) const fn bit(self) -> u64 {
+        const_assert!(CLASS_COUNT <= u64::BITS as usize);
+        1 << (self.index() % CLASS_COUNT)
     }
 
     /// Bytes of each of its blocks.

@@ -139,6 +139,28 @@ fn what_one_thread_frees_another_is_given() {
 }
 
 #[test]
+fn a_thread_that_only_frees_keeps_no_spare_magazine_until_it_asks_for_a_block() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let (producer, consumer) = (Owner::new(&heap, BYTES_MAX), Owner::new(&heap, BYTES_MAX));
+    let (class, other) = (class_of(4096), class_of(2048));
+    let has_spare = || cache_bin::len_in(consumer.cache.spare(class)) > 0;
+    let block = consumer.alloc(other).expect("memory");
+    for _ in 0..100 {
+        consumer.free_all(class, producer.alloc_many(class, 7));
+        assert!(consumer.cache.is_valid() && !has_spare());
+    }
+    assert_eq!(consumer.cache.bin(class).capacity(), 16);
+    let loaded = consumer.cache.bin(class).len() as usize;
+    consumer.free_all(class, consumer.alloc_many(class, loaded + 1));
+    consumer.free_all(class, producer.alloc_many(class, 2 * 16));
+    assert!(has_spare());
+    consumer.free_all(other, vec![block]);
+    producer.cache.flush_for_good(&heap);
+    assert_all_is_back(&consumer, &system);
+}
+
+#[test]
 fn after_its_end_a_thread_keeps_nothing() {
     let system = TestSystem::default();
     let heap = LargeHeap::new(&system);

@@ -193,6 +193,7 @@ impl ThreadCache {
 
     /// As [`ThreadCache::pop_reserve`], for a block that reads as zero: a virgin one needs no clearing.
     pub(crate) fn pop_reserve_zeroed(&self, class: SizeClass) -> Option<NonNull<u8>> {
+        self.asked_for.set(self.asked_for.get() | class.bit());
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let zeroed = if fresh.is_zeroed() { fresh.carve(class) } else { None };

@@ -333,7 +333,9 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
         }
     }
 
-    #[inline]
+    /// Not inlined: what std allocates vectors and boxes with holds this and `alloc`, and with two fast paths inside
+    /// it may itself be left out of line, which costs every request more than this call costs one that is cleared.
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         wrong_use::check_request(layout);
         match small_class(layout) {

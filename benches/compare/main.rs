@@ -104,21 +104,25 @@ fn simulate(
     directory: &Path,
 ) -> Result<bool, String> {
     let (counts, failures) = simulation::run_all(options, contestants, inputs);
-    let environment = machine::describe(&options.allocators, inputs);
-    let tables = simulation::render(options, &counts, &environment);
+    let is_complete = !counts.is_empty() && failures.iter().all(|it| it.allocator != SUBJECT);
+    let (place, mut counts) = match &options.machine {
+        None => (directory.join("simulated.csv"), counts),
+        Some(machine) => {
+            let name = format!("{}-simulated.csv", machine::date()?);
+            let place = record_folder(machine)?.join(name);
+            let counts = simulation::added_to(&place, counts)?;
+            (place, counts)
+        }
+    };
+    simulation::sort(&mut counts);
+    let environment = machine::describe(&simulation::allocators(&counts), inputs);
+    let tables = simulation::render(&counts, &environment);
     println!("{tables}");
     print_problems(absences, &failures);
-    let mut places = vec![directory.join("simulated")];
-    if let Some(machine) = &options.machine {
-        places.push(record_folder(machine)?.join(format!("{}-simulated", machine::date()?)));
-    }
-    for place in places {
-        inputs::write(&place.with_extension("csv"), &simulation::to_text(&counts))?;
-        inputs::write(&place.with_extension("md"), &tables)?;
-        println!("{}", place.with_extension("md").display());
-    }
-    let has_failed = failures.iter().any(|failure| failure.allocator == SUBJECT);
-    Ok(!counts.is_empty() && !has_failed)
+    inputs::write(&place, &simulation::to_text(&counts))?;
+    inputs::write(&place.with_extension("md"), &tables)?;
+    println!("{}", place.display());
+    Ok(is_complete)
 }
 
 /// That of the cargo which built this: what is already built there is not built again.

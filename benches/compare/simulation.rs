@@ -3,6 +3,8 @@
 //! miss for a miss, whether or not something waits for it: so it explains times, and does not replace them.
 
 use std::fmt::Write;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use std::thread;
 
 use crate::binaries::Contestant;
 use crate::case::Case;
-use crate::catalogue::{Kind, SUBJECT};
+use crate::catalogue::{ALLOCATORS, Allocator, Kind, PROFILES, SUBJECT, WORKLOADS, Workload};
 use crate::inputs::Inputs;
 use crate::machine;
 use crate::options::Options;
@@ -25,6 +27,8 @@ const QUICK_SCALE_PARTS: u32 = 2;
 
 const MILLION: f64 = 1e6;
 
+const HEADER: &str = "profile,allocator,workload,instructions,first_misses,last_misses";
+
 /// Of one workload under one allocator.
 pub struct Counts {
     profile: &'static str,
@@ -32,6 +36,13 @@ pub struct Counts {
     workload: &'static str,
     /// Instructions, misses of the first cache, and misses of the one behind it.
     numbers: [u64; 3],
+}
+
+impl Counts {
+    /// What is counted once.
+    fn run(&self) -> (&'static str, &'static str, &'static str) {
+        (self.profile, self.allocator, self.workload)
+    }
 }
 
 /// Each workload of one thread under each allocator, as many at a time as there are cores.
@@ -69,16 +80,7 @@ pub fn run_all(
             });
         }
     });
-    let (mut all, failures) = done.into_inner().expect("no thread has panicked");
-    // In the order of the runs, not of their ends.
-    all.sort_by_key(|counts: &Counts| {
-        runs.iter().position(|(case, contestant)| {
-            counts.workload == case.workload.name
-                && counts.allocator == contestant.allocator
-                && counts.profile == contestant.profile
-        })
-    });
-    (all, failures)
+    done.into_inner().expect("no thread has panicked")
 }
 
 fn run_once(case: &Case, contestant: &Contestant, inputs: &Inputs) -> Result<Counts, String> {
@@ -113,9 +115,60 @@ fn count_in(said: &str, name: &str) -> Option<u64> {
     })
 }
 
+/// With what a file has of other runs, if there is one: those of one day on one machine make one record, also where
+/// they were asked for in parts.
+pub fn added_to(path: &Path, counts: Vec<Counts>) -> Result<Vec<Counts>, String> {
+    if !path.exists() {
+        return Ok(counts);
+    }
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let mut all = Vec::new();
+    for line in text.lines().filter(|line| *line != HEADER) {
+        let known = counts_of(line)
+            .ok_or_else(|| format!("{}: unexpected line {line:?}", path.display()))?;
+        if !counts.iter().any(|counts| counts.run() == known.run()) {
+            all.push(known);
+        }
+    }
+    all.extend(counts);
+    Ok(all)
+}
+
+/// Puts runs in the order of the catalogue, not of their ends.
+pub fn sort(counts: &mut [Counts]) {
+    let workloads = WORKLOADS.map(|entry| entry.name);
+    let allocators = ALLOCATORS.map(|entry| entry.name);
+    let place = |names: &[&str], name| names.iter().position(|it| *it == name);
+    counts.sort_by_key(|counts| {
+        let (profile, allocator, workload) = counts.run();
+        (place(&PROFILES, profile), place(&workloads, workload), place(&allocators, allocator))
+    });
+}
+
+/// `None` if it is no such line, or names what the catalogue does not have.
+fn counts_of(line: &str) -> Option<Counts> {
+    let mut fields = line.split(',');
+    let (profile, allocator, workload) = (fields.next()?, fields.next()?, fields.next()?);
+    let numbers: Option<Vec<u64>> = fields.map(|field| field.parse().ok()).collect();
+    Some(Counts {
+        profile: PROFILES.into_iter().find(|name| *name == profile)?,
+        allocator: ALLOCATORS.iter().map(|entry| entry.name).find(|name| *name == allocator)?,
+        workload: WORKLOADS.iter().map(|entry| entry.name).find(|name| *name == workload)?,
+        numbers: numbers?.try_into().ok()?,
+    })
+}
+
+/// The allocators that were counted, in the order of the catalogue.
+pub fn allocators(counts: &[Counts]) -> Vec<&'static Allocator> {
+    let is_counted =
+        |entry: &&Allocator| counts.iter().any(|counts| counts.allocator == entry.name);
+    ALLOCATORS.iter().filter(is_counted).collect()
+}
+
 /// All counts, one run a line.
 pub fn to_text(counts: &[Counts]) -> String {
-    let mut text = "profile,allocator,workload,instructions,first_misses,last_misses\n".to_owned();
+    let mut text = format!("{HEADER}\n");
     for Counts { profile, allocator, workload, numbers: [instructions, first, last] } in counts {
         writeln!(text, "{profile},{allocator},{workload},{instructions},{first},{last}")
             .expect("writing to a String does not fail");
@@ -124,23 +177,22 @@ pub fn to_text(counts: &[Counts]) -> String {
 }
 
 /// Tables in Markdown, of what each peer counts divided by what the subject does.
-pub fn render(options: &Options, counts: &[Counts], environment: &[String]) -> String {
+pub fn render(counts: &[Counts], environment: &[String]) -> String {
     let mut text = format!(
         "{}\n\nEach cell: instructions, misses of a first cache of 32 KiB and of a second of 512 KiB, each \
-         divided by {SUBJECT}'s, whose own are in millions. Above 1, {SUBJECT} is ahead. Simulated by cachegrind; \
-         `-` where an allocator does not run in it.\n",
+         divided by {SUBJECT}'s, whose own are in millions. Above 1, {SUBJECT} is ahead. Simulated by cachegrind, in \
+         which not every allocator runs.\n",
         environment.join("\n\n")
     );
-    for profile in &options.profiles {
+    for profile in PROFILES {
         for kind in Kind::TIMED {
             let of_kind = |counts: &&Counts| {
-                let is_of =
-                    |case: &Case| case.workload.name == counts.workload && case.kind() == kind;
-                counts.profile == *profile && options.cases.iter().any(is_of)
+                let is_of = |entry: &Workload| entry.name == counts.workload && entry.kind == kind;
+                counts.profile == profile && WORKLOADS.iter().any(is_of)
             };
-            let counts: Vec<&Counts> = counts.iter().filter(of_kind).collect();
-            if !counts.is_empty() {
-                let table = table(options, &counts);
+            let of_kind: Vec<&Counts> = counts.iter().filter(of_kind).collect();
+            if !of_kind.is_empty() {
+                let table = table(&allocators(counts), &of_kind);
                 write!(text, "\n## Profile {profile}: {}\n\n{table}", kind.name())
                     .expect("writing to a String does not fail");
             }
@@ -149,18 +201,17 @@ pub fn render(options: &Options, counts: &[Counts], environment: &[String]) -> S
     text
 }
 
-fn table(options: &Options, counts: &[&Counts]) -> String {
+fn table(allocators: &[&Allocator], counts: &[&Counts]) -> String {
     let find = |workload: &str, allocator: &str| {
         let is_it =
             |counts: &&&Counts| counts.workload == workload && counts.allocator == allocator;
         counts.iter().find(is_it).map(|counts| counts.numbers.map(|number| number as f64))
     };
-    let own: Vec<(&str, [f64; 3])> = options
-        .cases
+    let own: Vec<(&str, [f64; 3])> = WORKLOADS
         .iter()
-        .filter_map(|case| Some((case.workload.name, find(case.workload.name, SUBJECT)?)))
+        .filter_map(|entry| Some((entry.name, find(entry.name, SUBJECT)?)))
         .collect();
-    let peers = options.allocators.iter().map(|entry| entry.name).filter(|name| *name != SUBJECT);
+    let peers = allocators.iter().map(|entry| entry.name).filter(|name| *name != SUBJECT);
     let mut columns = vec![vec!["workload".to_owned(), "---".to_owned()]];
     columns[0].extend(own.iter().map(|(workload, _)| (*workload).to_owned()));
     columns[0].push("**geometric mean**".to_owned());

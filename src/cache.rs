@@ -57,7 +57,7 @@ pub(crate) struct ThreadCache {
     limits: Cell<CacheLimits>,
     /// Whether so many blocks have come back since one was asked for that a depot was emptied.
     was_one_way: Cell<bool>,
-    /// A bit for each class of which a block was asked for when the loaded magazine had none.
+    /// A bit for each class of which a block was asked for when the loaded magazine had none, or that was taken over.
     asked_for: Cell<u64>,
 }
 
@@ -145,6 +145,18 @@ impl ThreadCache {
         self.taken_over(class).set(held.capacity as u16);
         reserve.spare.set(held.spare);
         reserve.fresh.set(held.fresh);
+        // What serves requests from now on without this thread's being seen to ask.
+        self.note_asked(class);
+    }
+
+    fn note_asked(&self, class: SizeClass) {
+        self.asked_for.set(self.asked_for.get() | class.bit());
+    }
+
+    /// Whether a spare magazine of a class is of use. It is not to a thread that only frees what others allocate; but
+    /// where so many come back that none are to be kept, it goes with the loaded one, two at once.
+    fn keeps_spare(&self, class: SizeClass) -> bool {
+        self.was_one_way.get() || self.asked_for.get() & class.bit() != 0
     }
 
     fn taken_over(&self, class: SizeClass) -> &Cell<u16> {
@@ -176,7 +188,7 @@ impl ThreadCache {
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
     pub(crate) fn pop_reserve(&self, class: SizeClass) -> Option<NonNull<u8>> {
         self.come_by(class);
-        self.asked_for.set(self.asked_for.get() | class.bit());
+        self.note_asked(class);
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let magazine = match fresh.carve_chain(class, FRESH_BATCH_BLOCKS) {
@@ -193,7 +205,7 @@ impl ThreadCache {
 
     /// As [`ThreadCache::pop_reserve`], for a block that reads as zero: a virgin one needs no clearing.
     pub(crate) fn pop_reserve_zeroed(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        self.asked_for.set(self.asked_for.get() | class.bit());
+        self.note_asked(class);
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let zeroed = if fresh.is_zeroed() { fresh.carve(class) } else { None };
@@ -271,10 +283,10 @@ impl ThreadCache {
         let spare = reserve.spare.replace(Magazine::EMPTY);
         let (leaving, staying) = if !spare.is_empty() {
             (spare, full)
-        } else if self.asked_for.get() & class.bit() == 0 {
-            (full, spare)
-        } else {
+        } else if self.keeps_spare(class) {
             return reserve.spare.set(full);
+        } else {
+            (full, spare)
         };
         let blocks = leaving.len() + staying.len();
         // SAFETY: what the cache holds of a class came from that class of its heap.

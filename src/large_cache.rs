@@ -5,6 +5,8 @@
 //!   push  loaded magazine -> (full)  loaded becomes the spare, a full spare goes to the depot
 //! ```
 //!
+//! A thread that only frees blocks of a class, which others have allocated, keeps no spare magazine of it.
+//!
 //! What a thread may hold is bounded over all classes, by the room of their magazines and not by what
 //! is in them, so that the fast paths count nothing more. A class is granted room as it exchanges
 //! blocks with the depots; where nothing is left to grant, a class without room takes all of another's,

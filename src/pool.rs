@@ -352,7 +352,8 @@ impl FreshRange {
             last = next;
             // SAFETY: the block lies in the range, so that its end is at most the end of the pool.
             next = unsafe { last.byte_add(class.bytes()) };
-            // SAFETY: a virgin block, which this range gives up. The link of the last one is stale.
+            // SAFETY: a virgin block, which this range gives up; so is the next, but for the last one's, whose link
+            // is stale and not followed.
             unsafe { link(last, Some(next)) };
         }
         self.left -= count;

@@ -148,7 +148,7 @@ fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
         Some(block) => block.as_ptr(),
         None if takes_over(chosen) => alloc(class, chosen),
         None => {
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve);
+            let block = refill_slow(class, chosen, false);
             or_after_hook(block, chosen, || alloc(class, chosen))
         }
     }
@@ -161,7 +161,7 @@ fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
         Some(block) => block.as_ptr(),
         None if takes_over(chosen) => alloc_zeroed(class, class.bytes(), chosen),
         None => {
-            let block = refill_slow(class, chosen, ThreadCache::pop_reserve_zeroed);
+            let block = refill_slow(class, chosen, true);
             or_after_hook(block, chosen, || alloc_zeroed(class, class.bytes(), chosen))
         }
     }
@@ -177,14 +177,10 @@ fn takes_over(chosen: &Config) -> bool {
     has_taken_over
 }
 
-/// Refills the thread's reserve from the heap, and takes a block of it with `pop`.
+/// Refills the thread's reserve from the heap, and takes a block of it, which `reads_as_zero` if it is to.
 #[cold]
 #[inline(never)]
-fn refill_slow(
-    class: SizeClass,
-    chosen: &Config,
-    pop: fn(&ThreadCache, SizeClass) -> Option<NonNull<u8>>,
-) -> *mut u8 {
+fn refill_slow(class: SizeClass, chosen: &Config, reads_as_zero: bool) -> *mut u8 {
     let block = with_caches(|caches| {
         caches.follow_trim();
         let cache = &caches.small;
@@ -204,7 +200,8 @@ fn refill_slow(
             // With its thresholds so far up, the system allocator may keep what small blocks now need.
             trim_system_allocator();
         }
-        let block = pop(cache, class);
+        let block =
+            if reads_as_zero { cache.pop_reserve_zeroed(class) } else { cache.pop_reserve(class) };
         cache.flush_unless_keeping(&HEAP, class);
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     });

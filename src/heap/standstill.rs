@@ -10,14 +10,13 @@ impl<P: PageSource> Heap<P> {
     /// that a `fork` finds no protected value half changed. The others' are never used: to close them
     /// would cost a process pages.
     pub(crate) fn lock_for_fork(&self, shards: usize) {
-        self.lock_shards(shards, &mut |_, _| {});
+        self.lock_shards(shards, |_, _| {});
         self.arenas.lock_for_fork();
     }
 
     /// Closes the locks of the first `shards` shards, and shows how many blocks of a class lie there in a depot or
     /// wait for a thread.
-    #[inline(never)]
-    fn lock_shards(&self, shards: usize, see: &mut dyn FnMut(SizeClass, usize)) {
+    fn lock_shards(&self, shards: usize, mut see: impl FnMut(SizeClass, usize)) {
         for parked in self.parked.iter().take(shards) {
             parked.lock_and_leave_closed(|parked| {
                 parked.blocks().for_each(|(class, blocks)| see(class, blocks));
@@ -33,7 +32,7 @@ impl<P: PageSource> Heap<P> {
     /// Shows the first `shards` shards, those that threads may join, and all arenas, as they are at one
     /// moment. Threads that exchange blocks with the heap wait meanwhile, as for a `fork`.
     pub(crate) fn survey(&self, shards: usize, surveyor: &mut impl Surveyor) {
-        self.lock_shards(shards, &mut |class, blocks| surveyor.see_depot(class, blocks));
+        self.lock_shards(shards, |class, blocks| surveyor.see_depot(class, blocks));
         self.arenas.survey(surveyor);
         // SAFETY: closed above, by this thread.
         unsafe { self.unlock_shards(shards) };

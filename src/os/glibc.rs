@@ -42,7 +42,7 @@ unsafe fn free(block: *mut u8) {
 /// environment may be read, and before the others.
 pub(crate) fn has_users_thresholds() -> bool {
     let mut is_users = false;
-    super::for_each_variable(b"", &mut |name, value| {
+    super::for_each_variable(b"", |name, value| {
         let is_malloc = name != b"GLIBC_TUNABLES" || value.windows(6).any(|at| at == b"malloc");
         is_users |= is_malloc && USERS_VARIABLES.contains(&name);
     });
@@ -53,7 +53,7 @@ pub(crate) fn has_users_thresholds() -> bool {
 /// will. To be asked where the environment may be read, before there are threads.
 pub(crate) fn limit_arenas(count: usize) -> bool {
     let mut is_users = false;
-    super::for_each_variable(b"MALLOC_ARENA_", &mut |_, _| is_users = true);
+    super::for_each_variable(b"MALLOC_ARENA_", |_, _| is_users = true);
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: `mallopt` has no conditions.
     !is_users && unsafe { libc::mallopt(libc::M_ARENA_MAX, count) } != 0

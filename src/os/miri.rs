@@ -126,7 +126,7 @@ pub(crate) fn yield_now() {
 }
 
 /// None: what a program does under Miri depends on nothing around it.
-pub(crate) fn for_each_variable(_prefix: &[u8], _look: &mut dyn FnMut(&[u8], &[u8])) {}
+pub(crate) fn for_each_variable(_prefix: &[u8], _look: impl FnMut(&[u8], &[u8])) {}
 
 /// Writes the parts to stderr, one after the other.
 pub(crate) fn write_error(parts: &[&[u8]]) {

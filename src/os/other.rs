@@ -108,7 +108,7 @@ pub(crate) fn yield_now() {
 }
 
 /// None: without arenas there is nothing to choose.
-pub(crate) fn for_each_variable(_prefix: &[u8], _look: &mut dyn FnMut(&[u8], &[u8])) {}
+pub(crate) fn for_each_variable(_prefix: &[u8], _look: impl FnMut(&[u8], &[u8])) {}
 
 /// Nothing: there is no way to write without the standard library's own buffers.
 pub(crate) fn write_error(_parts: &[&[u8]]) {}

@@ -287,28 +287,47 @@ pub(crate) fn yield_now() {
 ///
 /// The variables are read where they are, as by `getenv`: by POSIX no thread may change them at the
 /// same time. A Rust program's first allocation, which has them read, comes before its first thread.
-#[inline(never)]
-pub(crate) fn for_each_variable(prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8])) {
+pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8])) {
     if has_more_rights() {
         return;
     }
     // SAFETY: the C library's own variable, which this process reads as any `getenv` does.
     let mut place = unsafe { variables() };
-    while !place.is_null() {
-        // SAFETY: a place in the array of variables, which a null ends.
+    if place.is_null() {
+        return;
+    }
+    // SAFETY: the array, which is not null, or what is left of it.
+    while let Some((name, value)) = unsafe { next_variable(&mut place, prefix) } {
+        look(name, value);
+    }
+}
+
+/// The name, the prefix left off, and the value of the next environment variable whose name starts with `prefix`;
+/// `place` is behind it then. Out of line: once for all that look.
+///
+/// # Safety
+///
+/// - `place` is that of a pointer in the array of variables, and no thread changes them at the same time.
+#[inline(never)]
+unsafe fn next_variable(
+    place: &mut *const *const c_char,
+    prefix: &[u8],
+) -> Option<(&'static [u8], &'static [u8])> {
+    loop {
+        // SAFETY: the caller owes a place in the array of variables, which a null ends.
         let text = unsafe { place.read() };
         if text.is_null() {
-            return;
+            return None;
         }
         // SAFETY: each variable is a string that ends with a zero, and lives as long as the process.
         let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+        // SAFETY: the null that ends the array is not reached yet.
+        *place = unsafe { place.add(1) };
         let equals = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
         let (name, value) = text.split_at_checked(equals).unwrap_or((text, b""));
         if let Some(name) = name.strip_prefix(prefix) {
-            look(name, value.get(1..).unwrap_or(b""));
+            return Some((name, value.get(1..).unwrap_or(b"")));
         }
-        // SAFETY: the null that ends the array is not reached yet.
-        place = unsafe { place.add(1) };
     }
 }
 

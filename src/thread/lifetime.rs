@@ -59,7 +59,7 @@ pub(crate) fn config(chosen: &Config) -> Config {
         Some(why) => Err(why),
         None => config.with_variable(name, value),
     };
-    os::for_each_variable(VARIABLE_PREFIX, &mut |name, value| {
+    os::for_each_variable(VARIABLE_PREFIX, |name, value| {
         config = with_variable(config, name, value).unwrap_or(config);
     });
     if config.system_tuning() != SystemTuning::Off && os::has_users_thresholds() {
@@ -69,7 +69,7 @@ pub(crate) fn config(chosen: &Config) -> Config {
     drop(in_force);
     HEAP.arenas().keep_to(config.arena_bounds());
     // By the one thread that has settled it, and without the lock.
-    os::for_each_variable(VARIABLE_PREFIX, &mut |name, value| {
+    os::for_each_variable(VARIABLE_PREFIX, |name, value| {
         if let Err(why) = with_variable(config, name, value) {
             os::write_error(&[
                 b"obmalloc: ignored: ",

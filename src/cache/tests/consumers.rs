@@ -35,6 +35,46 @@ fn it_keeps_no_spare_magazine_until_it_asks_for_a_block() {
 }
 
 #[test]
+fn to_ask_for_cleared_blocks_is_to_ask() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let (producer, consumer) = (Owner::new(&heap), Owner::new(&heap));
+    let class = class_of(64);
+    assert!(consumer.cache.refill(&heap, class));
+    let block = consumer.cache.pop_reserve_zeroed(class).expect("a block");
+    for block in producer.alloc_many(class, 64) {
+        consumer.free(class, block);
+    }
+    assert!(cache_bin::len_in(&consumer.cache.reserve(class).spare) > 0);
+    consumer.free(class, block);
+    producer.cache.flush(&heap);
+    consumer.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
+fn what_it_has_taken_over_counts_as_asked_for() {
+    let pages = TestPages::default();
+    let heap = Heap::new(&pages);
+    let (producer, first) = (Owner::new(&heap), Owner::new(&heap));
+    let (class, other) = (class_of(64), class_of(72));
+    let block = first.alloc(class).expect("memory");
+    first.free(class, block);
+    first.cache.flush_for_good(&heap, || Some(0));
+    let consumer = Owner::new(&heap);
+    for class in [class, other] {
+        for block in producer.alloc_many(class, 64) {
+            consumer.free(class, block);
+        }
+    }
+    let has_spare = |class| cache_bin::len_in(&consumer.cache.reserve(class).spare) > 0;
+    assert!(has_spare(class) && !has_spare(other));
+    producer.cache.flush(&heap);
+    consumer.cache.flush(&heap);
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
 fn its_magazines_shrink_where_blocks_come_back_in_no_order() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);

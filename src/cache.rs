@@ -57,7 +57,7 @@ pub(crate) struct ThreadCache {
     limits: Cell<CacheLimits>,
     /// Whether so many blocks have come back since one was asked for that a depot was emptied.
     was_one_way: Cell<bool>,
-    /// A bit for each class of which a block was asked for when the loaded magazine had none, or that was taken over.
+    /// A bit for each class that was ever refilled or taken over: the others this thread only frees blocks of.
     asked_for: Cell<u64>,
 }
 
@@ -145,7 +145,7 @@ impl ThreadCache {
         self.taken_over(class).set(held.capacity as u16);
         reserve.spare.set(held.spare);
         reserve.fresh.set(held.fresh);
-        // What serves requests from now on without this thread's being seen to ask.
+        // It serves requests from now on, for which no refill is needed.
         self.note_asked(class);
     }
 
@@ -188,7 +188,6 @@ impl ThreadCache {
     /// Loads an empty bin with what the thread holds in reserve, and takes a block.
     pub(crate) fn pop_reserve(&self, class: SizeClass) -> Option<NonNull<u8>> {
         self.come_by(class);
-        self.note_asked(class);
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let magazine = match fresh.carve_chain(class, FRESH_BATCH_BLOCKS) {
@@ -205,7 +204,6 @@ impl ThreadCache {
 
     /// As [`ThreadCache::pop_reserve`], for a block that reads as zero: a virgin one needs no clearing.
     pub(crate) fn pop_reserve_zeroed(&self, class: SizeClass) -> Option<NonNull<u8>> {
-        self.note_asked(class);
         let reserve = self.reserve(class);
         let mut fresh = reserve.fresh.replace(FreshRange::EMPTY);
         let zeroed = if fresh.is_zeroed() { fresh.carve(class) } else { None };
@@ -222,6 +220,7 @@ impl ThreadCache {
 
     /// Gets blocks for a class of which the thread has none; `false` if there is no more memory.
     pub(crate) fn refill<P: PageSource>(&self, heap: &Heap<P>, class: SizeClass) -> bool {
+        self.note_asked(class);
         let most = if self.keeping.get() == Keeping::UntilExit { self.grow(class) } else { 1 };
         match heap.refill(self.shard.get(), class, most) {
             Some(Supply::Magazine(magazine)) => self.reserve(class).spare.set(magazine),

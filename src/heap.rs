@@ -265,7 +265,9 @@ impl<P: PageSource> Heap<P> {
         // SAFETY: the caller owes where the blocks came from.
         let leave = |magazine| unsafe { self.leave_depot(home, class, magazine) };
         let runs = overflow.map_or(0, leave);
-        unused.map(leave);
+        if let Some(magazine) = unused {
+            leave(magazine);
+        }
         if one_way { Direction::OneWay { runs } } else { Direction::BothWays }
     }
 

@@ -104,7 +104,9 @@ fn simulate(
     directory: &Path,
 ) -> Result<bool, String> {
     let (counts, failures) = simulation::run_all(options, contestants, inputs);
-    let is_complete = !counts.is_empty() && failures.iter().all(|it| it.allocator != SUBJECT);
+    let lacks_subject = absences.iter().any(|absence| absence.allocator == SUBJECT)
+        || failures.iter().any(|failure| failure.allocator == SUBJECT);
+    let is_complete = !counts.is_empty() && !lacks_subject;
     let (place, mut counts) = match &options.machine {
         None => (directory.join("simulated.csv"), counts),
         Some(machine) => {

@@ -61,6 +61,11 @@ fn class_of(bytes: usize) -> SizeClass {
     SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
 }
 
+/// Blocks of 32 bytes, neighbours of which lie in different pools then.
+fn scattered(blocks: &[NonNull<u8>]) -> Vec<NonNull<u8>> {
+    (0..128).flat_map(|first| blocks.iter().skip(first).step_by(128)).copied().collect()
+}
+
 fn assert_all_is_back(heap: &Heap<&TestPages>, pages: &TestPages) {
     heap.empty_depots();
     heap.release_free();
@@ -155,9 +160,7 @@ fn what_comes_back_in_no_order_shrinks_the_magazines_and_what_comes_in_order_doe
         let capacity = owner.cache.bin(class).capacity();
         assert_eq!(capacity, 128);
         if !is_ordered {
-            // Neighbours in this order lie in different pools.
-            held =
-                (0..128).flat_map(|first| held.iter().skip(first).step_by(128)).copied().collect();
+            held = scattered(&held);
         }
         held.into_iter().for_each(|block| owner.free(class, block));
         assert_eq!(owner.cache.bin(class).capacity() == capacity, is_ordered);

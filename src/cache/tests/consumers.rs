@@ -83,9 +83,7 @@ fn its_magazines_shrink_where_blocks_come_back_in_no_order() {
     for is_ordered in [true, false] {
         let mut held = producer.alloc_many(class, 128 * (40 + ONE_WAY_FLUSHES as usize));
         if !is_ordered {
-            // Neighbours in this order lie in different pools.
-            held =
-                (0..128).flat_map(|first| held.iter().skip(first).step_by(128)).copied().collect();
+            held = scattered(&held);
         }
         held.into_iter().for_each(|block| consumer.free(class, block));
         assert_eq!(consumer.cache.bin(class).capacity() == 128, is_ordered);

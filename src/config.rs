@@ -4,9 +4,13 @@
 //! 512 bytes, pools of 4 KiB, arenas of 256 KiB.
 #![forbid(unsafe_code)]
 
+mod limits;
+
 use core::time::Duration;
 
 use static_assertions::const_assert;
+
+pub(crate) use limits::{ArenaBounds, CacheLimits};
 
 /// Bytes between two neighbouring size classes, and the least alignment of a block.
 pub const ALIGNMENT: usize = 8;
@@ -38,8 +42,12 @@ pub const HEADER_BYTES: usize = 64;
 /// Bytes of blocks that a full magazine aims at, for the classes where the block limits allow it.
 pub const MAGAZINE_BYTES: usize = 4 * 1024;
 
-/// Fewest blocks of a full-grown magazine, unless a thread may keep fewer bytes than by default.
-pub const MAGAZINE_BLOCKS_MIN: i32 = 24;
+/// Fewest blocks of a full-grown magazine, as far as its bytes allow, unless a thread may keep fewer bytes than by
+/// default: the way to the heap is as long for few blocks as for many.
+pub const MAGAZINE_BLOCKS_MIN: usize = 64;
+
+/// Bytes of blocks in any full magazine at most.
+pub const MAGAZINE_BYTES_MAX: usize = 16 * 1024;
 
 /// Most blocks of a magazine.
 pub const MAGAZINE_BLOCKS_MAX: i32 = 512;
@@ -187,11 +195,11 @@ pub const SURPLUS_LOOKS: usize = 5;
 pub const REQUEST_WORTH_A_TRIM_MAX: usize = 1 << (if usize::BITS == 64 { 40 } else { 30 });
 
 /// Bytes that each thread may keep in free blocks, unless a program says otherwise.
-pub const CACHE_BYTES_DEFAULT: usize = 3 << 20;
+pub const CACHE_BYTES_DEFAULT: usize = 4 << 20;
 
 /// A thread's magazine of small blocks aims at one byte for each so many that the thread may keep: 64
-/// classes of two magazines, some with more than they aim at, are then less than a third of that.
-pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 768;
+/// classes of two magazines, most with more than they aim at, are then less than half of that.
+pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 1024;
 
 /// The shortest time after which a program counts as idle: several steps of the clock.
 pub const BACKGROUND_PURGE_MIN: Duration = Duration::from_millis(20);
@@ -209,8 +217,9 @@ const_assert!(HEADER_BYTES * POOLS_PER_ARENA == POOL_BYTES);
 // 4, 16 and 64 KiB all divide it.
 const_assert!(ARENA_BYTES.is_multiple_of(64 * 1024));
 const_assert!(HUGE_PAGE_BYTES.is_multiple_of(ARENA_BYTES) && HUGE_PAGE_BYTES.is_power_of_two());
-const_assert!(MAGAZINE_BLOCKS_FIRST <= MAGAZINE_BLOCKS_MIN);
-const_assert!(MAGAZINE_BLOCKS_MIN <= MAGAZINE_BLOCKS_MAX);
+const_assert!(MAGAZINE_BYTES_MAX / SMALL_MAX >= MAGAZINE_BLOCKS_FIRST as usize);
+const_assert!(MAGAZINE_BYTES / ALIGNMENT <= MAGAZINE_BLOCKS_MAX as usize);
+const_assert!(MAGAZINE_BYTES <= MAGAZINE_BYTES_MAX);
 // The classes of large blocks go on where pools end, up to a power of two.
 const_assert!(SMALL_MAX.is_power_of_two() && LARGE_CACHED_MAX.is_power_of_two());
 const_assert!(LARGE_CLASSES_PER_DOUBLING.is_power_of_two());
@@ -419,7 +428,7 @@ impl Config {
             magazine_bytes: MAGAZINE_BYTES.min(self.cache_bytes / CACHE_BYTES_PER_MAGAZINE_BYTE),
             // Less than that, and the classes of a program that uses all sizes up to some KiB take each
             // other's room at each exchange.
-            large_bytes: self.cache_bytes / 3 * 2,
+            large_bytes: self.cache_bytes / 2,
         }
     }
 
@@ -454,45 +463,6 @@ fn parse_number(digits: &[u8]) -> Option<usize> {
         let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     })
-}
-
-/// What arenas are to keep to, in arenas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ArenaBounds {
-    /// So many may be mapped.
-    pub(crate) most: Option<usize>,
-    /// When so many are mapped, it is told.
-    pub(crate) soft: Option<usize>,
-    /// When so many are mapped, more come in huge pages.
-    pub(crate) huge_from: Option<usize>,
-    /// Whether a thread of their own gives back what is idle.
-    pub(crate) is_watched: bool,
-}
-
-impl ArenaBounds {
-    pub(crate) const NONE: Self =
-        Self { most: None, soft: None, huge_from: None, is_watched: false };
-}
-
-/// How much one thread may keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CacheLimits {
-    /// What a magazine of small blocks aims at, at most [`MAGAZINE_BYTES`].
-    magazine_bytes: usize,
-    /// What all magazines of large blocks may hold together.
-    pub(crate) large_bytes: usize,
-}
-
-impl CacheLimits {
-    /// Nothing but a block for each class.
-    pub(crate) const NONE: Self = Self { magazine_bytes: 0, large_bytes: 0 };
-
-    /// Small blocks of `block_bytes` each that a full-grown magazine holds.
-    pub(crate) fn magazine_blocks(&self, block_bytes: usize) -> i32 {
-        let useful = self.magazine_bytes / block_bytes.max(1);
-        let least = MAGAZINE_BLOCKS_MIN as usize * self.magazine_bytes / MAGAZINE_BYTES;
-        useful.max(least).clamp(1, MAGAZINE_BLOCKS_MAX as usize) as i32
-    }
 }
 
 #[cfg(test)]

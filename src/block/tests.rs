@@ -1,5 +1,3 @@
-use proptest::strategy::Strategy as _;
-
 use super::*;
 
 /// A magazine of the places with these indices, the first of them in front.
@@ -55,11 +53,13 @@ fn step_in_range(address: &usize) -> usize {
 }
 
 #[test]
-fn what_is_in_order_both_ways_or_alone_is_sorted() {
+fn what_lies_apart_is_sorted_both_ways() {
     let blocks_per_range = SORTED_RANGE_BYTES / SORTED_STEP_BYTES;
-    for len in [0, 1, 2, 3, 31, 32, 33, 64, blocks_per_range] {
-        let ascending: Vec<usize> = (0..len).collect();
-        let descending: Vec<usize> = (0..len).rev().collect();
+    // By the two lowest digits, and over the whole range, where the highest one tells them from each other.
+    for (len, step) in [(1, 1), (2, 5), (3, 5), (31, 5), (64, 16), (64, 512), (1024, 32)] {
+        assert!(len * step <= blocks_per_range);
+        let ascending: Vec<usize> = (0..len).map(|index| index * step).collect();
+        let descending: Vec<usize> = ascending.iter().rev().copied().collect();
         for order in [ascending, descending] {
             let [mut expected, sorted] = sorted(&order);
             expected.sort_unstable_by_key(step_in_range);
@@ -68,11 +68,28 @@ fn what_is_in_order_both_ways_or_alone_is_sorted() {
     }
 }
 
+#[test]
+fn what_lies_in_runs_stays_as_it_is() {
+    let run = 4000..4005;
+    let (up, down) = (run.clone().collect::<Vec<_>>(), run.rev().collect::<Vec<_>>());
+    let spaced = (0..100).step_by(4).collect();
+    for order in [vec![], up.clone(), down.clone(), spaced, [down, vec![1, 2, 3, 4, 5, 6]].concat()]
+    {
+        let [before, sorted] = sorted(&order);
+        assert_eq!(sorted, before);
+    }
+    // One jump in four blocks is no order.
+    let [before, sorted] = sorted(&[up, vec![900, 901, 1]].concat());
+    assert_ne!(sorted, before);
+}
+
 proptest::proptest! {
     #[test]
     fn blocks_in_any_order_are_sorted_by_their_place_in_a_range_and_stay_in_order_where_that_is_one(
-        order in proptest::sample::subsequence((0..SORTED_PLACES).collect::<Vec<usize>>(), 0..600).prop_shuffle()
+        blocks in proptest::collection::hash_set(0..SORTED_PLACES, 0..600)
     ) {
+        // In the order of their hashes.
+        let order: Vec<usize> = blocks.into_iter().collect();
         let [mut expected, sorted] = sorted(&order);
         expected.sort_by_key(step_in_range);
         proptest::prop_assert_eq!(sorted, expected);

@@ -92,7 +92,7 @@ fn magazines_grow_from_few_blocks_to_the_useful_number() {
     let pages = TestPages::default();
     let heap = Heap::new(&pages);
     let owner = Owner::new(&heap);
-    for (bytes, most) in [(8, 512), (64, 64), (128, 32), (256, 24), (512, 24)] {
+    for (bytes, most) in [(8, 512), (32, 128), (64, 64), (256, 64), (512, 32)] {
         let class = class_of(bytes);
         let first = owner.alloc(class).expect("memory");
         assert_eq!(owner.cache.bin(class).capacity(), MAGAZINE_BLOCKS_FIRST);
@@ -138,10 +138,11 @@ fn a_one_way_phase_leaves_at_most_two_magazines_behind() {
     let heap = Heap::new(&pages);
     let owner = Owner::new(&heap);
     let class = class_of(512);
-    let held = owner.alloc_many(class, 24 * (4 + ONE_WAY_FLUSHES as usize));
+    let most = Config::DEFAULT.cache_limits().magazine_blocks(class.bytes()) as usize;
+    let held = owner.alloc_many(class, most * (4 + ONE_WAY_FLUSHES as usize));
     held.into_iter().for_each(|block| owner.free(class, block));
     let spare = owner.cache.reserve(class).spare.replace(Magazine::EMPTY);
-    assert!(spare.len() <= 24 && owner.loaded(class) <= 24);
+    assert!(spare.len() as usize <= most && owner.loaded(class) as usize <= most);
     owner.cache.reserve(class).spare.set(spare);
     owner.cache.flush(&heap);
     // Without the call that empties depots: the phase itself did.

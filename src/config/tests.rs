@@ -122,7 +122,9 @@ fn a_thread_keeps_what_it_may() {
 #[test]
 fn magazines_are_those_that_were_measured_by_default() {
     let limits = Config::DEFAULT.cache_limits();
-    for (block_bytes, blocks) in [(8, 512), (32, 128), (40, 102), (64, 64), (256, 24), (512, 24)] {
+    for (block_bytes, blocks) in
+        [(8, 512), (32, 128), (40, 102), (64, 64), (256, 64), (264, 62), (512, 32)]
+    {
         assert_eq!(limits.magazine_blocks(block_bytes), blocks, "{block_bytes}");
     }
     let more = Config::DEFAULT.with_cache_bytes(usize::MAX).cache_limits();

@@ -9,8 +9,8 @@ use crate::config::{Config, Pressure, PressureHook, SystemTuning};
 use crate::thread;
 
 impl<L> Obmalloc<L> {
-    /// Lets each thread keep at most so many bytes in free blocks, where the default is 3 MiB: two thirds
-    /// of them in large blocks, about 640 KiB in small ones, of which a thread also keeps at least one
+    /// Lets each thread keep at most so many bytes in free blocks, where the default is 4 MiB: half
+    /// of them in large blocks, less than half in small ones, of which a thread also keeps at least one
     /// a magazine.
     ///
     /// The environment variable `OBMALLOC_CACHE_BYTES` has precedence: a number, or one with `K`, `M` or

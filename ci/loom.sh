@@ -61,8 +61,27 @@ build() {
     exit 1
 }
 
-run() {
-    timeout "$seconds_max" "${test_models[@]}" -- --nocapture >"$log" 2>&1
+start() {
+    timeout "$seconds_max" "${test_models[@]}" -- --nocapture >"$log" 2>&1 &
+}
+
+# What the first model that fails says.
+found() {
+    # A panic's message is on the line below its place, the allocator's own on a line of its own.
+    grep -aE -A1 -m1 'panicked at|obmalloc: ' "$log" | grep -av -m1 'panicked at' || true
+}
+
+# Lets the models run until one fails.
+run_until_found() {
+    start
+    while kill -0 $! 2>/dev/null; do
+        if [ -n "$(found)" ]; then
+            kill $! || true
+            break
+        fi
+        sleep 0.2
+    done
+    wait $!
 }
 
 # What the models say to one mistake; they must not pass, and not merely run on for ever.
@@ -71,22 +90,20 @@ mistake() {
     replace "$2" "$3"
     build "the mistake '$1'"
     local status=0
-    run || status=$?
-    # A panic's message is on the line below its place, the allocator's own on a line of its own.
-    local found
-    found=$(grep -aE -A1 -m1 'panicked at|obmalloc: ' "$log" | grep -av -m1 'panicked at' || true)
-    if [ "$status" = 0 ] || [ "$status" = 124 ] || [ -z "$found" ]; then
+    run_until_found || status=$?
+    if [ "$status" = 0 ] || [ "$status" = 124 ] || [ -z "$(found)" ]; then
         echo "loom: MISSED: $1 (status $status)"
         missed=$((missed + 1))
     else
-        echo "loom: found: $1: $found"
+        echo "loom: found: $1: $(found)"
         seen=$((seen + 1))
     fi
 }
 
 copy_sources
 build "the heap"
-if ! run; then
+start
+if ! wait $!; then
     cat "$log"
     echo "loom: the models fail" >&2
     exit 1

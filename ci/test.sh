@@ -24,11 +24,23 @@ step bash ci/no_arenas.sh
 step bash ci/assembly.sh
 step bash ci/instructions.sh
 step bash ci/no_panic.sh
-step bash ci/loom.sh
-step bash ci/miri.sh
+
+# The models and the sanitizers are programs of one thread for most of their time: two at a time. What the models
+# say follows at the end.
+models=$(mktemp)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -f "$models"' EXIT
+{
+    step bash ci/loom.sh
+    step bash ci/miri.sh
+} >"$models" 2>&1 &
 step bash ci/address_sanitizer.sh
 step bash ci/thread_sanitizer.sh
 step bash ci/fuzz.sh
 step bash ci/others_tests.sh --quick
 step bash ci/preload.sh
-step cargo bench --bench compare -- --quick
+passed=0
+wait $! || passed=$?
+cat "$models"
+[ "$passed" = 0 ]
+
+step cargo bench --bench compare -- --quick --profiles release

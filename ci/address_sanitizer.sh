@@ -16,7 +16,8 @@ fi
 # corrupts the heap on purpose.
 tests=(address_sanitizer collections exchange frees_only heap_map large layouts life miniature pressure
     properties queries resize several_statics stats zeroed)
-measuring=(blocks_of_threads_that_have_ended_are_used_again destructors_in_any_order_allocate_and_free)
+measuring=(blocks_freed_by_another_thread_are_used_again blocks_of_threads_that_have_ended_are_used_again
+    destructors_in_any_order_allocate_and_free)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/address-sanitizer CARGO_PROFILE_DEV_DEBUG=1
 # A target that is named has its flags for itself: build scripts and procedural macros do without.
 export CARGO_BUILD_TARGET=$host RUSTC_BOOTSTRAP=1

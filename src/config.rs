@@ -57,8 +57,8 @@ pub const MAGAZINE_BLOCKS_MAX: i32 = 512;
 pub const MAGAZINE_BLOCKS_FIRST: i32 = 8;
 
 /// Virgin blocks that a thread links at once; they lie next to each other, in a page that is about to
-/// be touched anyway.
-pub const FRESH_BATCH_BLOCKS: u32 = 32;
+/// be touched anyway. Most pools have no more.
+pub const FRESH_BATCH_BLOCKS: u32 = 128;
 
 /// Shards of the heap. Threads are spread over them, so that as many can work without meeting; more
 /// would leave more pools half used.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::census::Stats;
-use crate::config::{ArenaBounds, LOOK_MILLISECONDS};
+use crate::config::{ArenaBounds, LOOK_MILLISECONDS, POOL_BYTES};
 
 /// What a cache holds of each class.
 fn held(owner: &Owner<'_>) -> Vec<usize> {
@@ -11,8 +11,9 @@ fn held(owner: &Owner<'_>) -> Vec<usize> {
 
 /// Holds a loaded magazine, a spare one and virgin blocks of one class, and some of another.
 fn hold_some(owner: &Owner<'_>) {
-    let class = class_of(48);
-    let blocks = owner.alloc_many(class, 100);
+    let class = class_of(16);
+    // The last of them are the first of a pool of their own, of which half are linked at once.
+    let blocks = owner.alloc_many(class, POOL_BYTES / class.bytes() + 4);
     blocks.into_iter().for_each(|block| owner.free(class, block));
     owner.free(class_of(512), owner.alloc(class_of(512)).expect("memory"));
     let reserve = owner.cache.reserve(class);

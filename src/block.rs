@@ -12,7 +12,7 @@ use crate::os::{abort_corrupt, debug_check, poison, unpoison};
 /// Where a magazine is sorted, blocks that begin in the same so many bytes are in no order. None of large ones do.
 pub(crate) const SORTED_STEP_BYTES: usize = SMALL_MAX;
 
-/// Blocks no further from each other than that are near: at least two lie in a page.
+/// Blocks no further from each other than that, half a page, are near.
 const NEAR_BYTES: usize = 4 * SORTED_STEP_BYTES;
 
 /// A magazine is not sorted whose blocks lie in runs, each near the one before, of so many in the mean.

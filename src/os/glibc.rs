@@ -3,6 +3,7 @@
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 #[cfg(feature = "preload")]
 use super::upstream::{free, malloc};
@@ -19,9 +20,8 @@ const MMAP_THRESHOLD_BYTES: i32 = (4 << 20) * size_of::<usize>() as i32;
 /// nobody has set them.
 const EARLY_BYTES: usize = HELD_BYTES_FIRST / 2;
 
-/// What a user sets to have these thresholds as they like.
-const USERS_VARIABLES: [&[u8]; 4] =
-    [b"MALLOC_TRIM_THRESHOLD_", b"MALLOC_MMAP_THRESHOLD_", b"MALLOC_TOP_PAD_", b"GLIBC_TUNABLES"];
+/// What a user sets, behind `MALLOC_`, to have these thresholds as they like.
+const USERS_VARIABLES: [&[u8]; 3] = [b"TRIM_THRESHOLD_", b"MMAP_THRESHOLD_", b"TOP_PAD_"];
 
 #[cfg(not(feature = "preload"))]
 fn malloc(size: usize) -> *mut u8 {
@@ -42,9 +42,9 @@ unsafe fn free(block: *mut u8) {
 /// environment may be read, and before the others.
 pub(crate) fn has_users_thresholds() -> bool {
     let mut is_users = false;
-    super::for_each_variable(b"", |name, value| {
-        let is_malloc = name != b"GLIBC_TUNABLES" || value.windows(6).any(|at| at == b"malloc");
-        is_users |= is_malloc && USERS_VARIABLES.contains(&name);
+    super::for_each_variable(b"MALLOC_", |name, _| is_users |= USERS_VARIABLES.contains(&name));
+    super::for_each_variable(b"GLIBC_TUNABLES", |rest, value| {
+        is_users |= rest.is_empty() && value.windows(6).any(|at| at == b"malloc");
     });
     is_users
 }
@@ -85,12 +85,21 @@ pub(crate) fn is_main_thread() -> bool {
     // SAFETY: the call has no conditions.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
     // SAFETY: as above.
-    thread == libc::c_long::from(unsafe { libc::getpid() })
+    thread == unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
-/// Whether the process has no other thread than this one: the directory of its threads has two links, and one
-/// for each of them.
+/// Whether the process has no other thread than this one. From 2.32 on the library knows, and
+/// a process that starts need not wait ten microseconds for the kernel's answer.
 pub(crate) fn is_only_thread() -> bool {
+    // SAFETY: `address_of_single_threaded` returns null, or where the library has the byte for good; it is not
+    // written to but by the library, as an atomic one is.
+    let said = unsafe { address_of_single_threaded().as_ref() };
+    // Relaxed: where it is set, no other thread is there to order anything with.
+    said.map_or_else(is_only_thread_by_kernel, |said| said.load(Ordering::Relaxed) != 0)
+}
+
+/// The directory of a process's threads has two links, and one for each of them.
+fn is_only_thread_by_kernel() -> bool {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path ends with a zero, and the place is valid for the answer.
     if unsafe { libc::stat(c"/proc/self/task".as_ptr(), status.as_mut_ptr()) } != 0 {
@@ -98,6 +107,48 @@ pub(crate) fn is_only_thread() -> bool {
     }
     // SAFETY: written by `stat`, which succeeded.
     unsafe { status.assume_init() }.st_nlink == 3
+}
+
+/// Where the library has `__libc_single_threaded`; null if it is too old to.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+fn address_of_single_threaded() -> *const AtomicU8 {
+    let address;
+    // SAFETY: reads an entry of the global offset table, which the loader has filled in.
+    unsafe {
+        core::arch::asm!(
+            ".weak __libc_single_threaded",
+            "mov {address}, qword ptr [rip + __libc_single_threaded@GOTPCREL]",
+            address = out(reg) address,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    address
+}
+
+/// As above.
+#[cfg(all(target_arch = "aarch64", target_pointer_width = "64"))]
+fn address_of_single_threaded() -> *const AtomicU8 {
+    let address;
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            ".weak __libc_single_threaded",
+            "adrp {address}, :got:__libc_single_threaded",
+            "ldr {address}, [{address}, :got_lo12:__libc_single_threaded]",
+            address = out(reg) address,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    address
+}
+
+/// Null: it has no name here that an older library could do without.
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    all(target_arch = "aarch64", target_pointer_width = "64"),
+)))]
+fn address_of_single_threaded() -> *const AtomicU8 {
+    core::ptr::null()
 }
 
 /// Has the library hold so many free bytes at the top of its heaps, and take blocks of up to as many from

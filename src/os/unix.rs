@@ -1,198 +1,25 @@
-//! Linux, macOS and the BSDs: `mmap`, a pthread key, `pthread_atfork`.
+//! Linux, macOS and the BSDs: `mmap` (in `mapping`), a pthread key (in `thread_exit`), `pthread_atfork`.
 
 #[cfg(not(feature = "preload"))]
 use core::ffi::c_void;
 use core::ffi::{CStr, c_char};
-use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ptr;
 use core::time::Duration;
 
-use super::PageSource;
-use crate::config::{ARENA_BYTES, HUGE_PAGE_BYTES};
+pub(crate) use mapping::SystemPages;
 pub(crate) use thread_exit::ThreadExit;
 
+#[path = "mapping.rs"]
+mod mapping;
 #[path = "thread_exit.rs"]
 mod thread_exit;
 
 /// Whether this system gives pages, so that small blocks come from arenas.
 pub(crate) const HAS_ARENAS: bool = true;
 
-/// The cheapest clock that never goes back: a few nanoseconds a call, where the finer ones cost several
-/// times that.
-#[cfg(target_os = "linux")]
-const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
-#[cfg(not(target_os = "linux"))]
-const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
-
 /// Processors that a thread's set has room for: as many as Linux can be built for.
 #[cfg(target_os = "linux")]
 const CORES_MAX: usize = 8192;
-
-/// Anonymous private mappings.
-pub(crate) struct SystemPages {
-    /// Where the next arena would fit: the place of the one released last, else below the one
-    /// mapped last, where the kernel places mappings, too; zero before the first. Only a hint: the
-    /// kernel's answer is checked, so any value will do.
-    hint: AtomicUsize,
-}
-
-impl SystemPages {
-    pub(crate) const fn new() -> Self {
-        Self { hint: AtomicUsize::new(0) }
-    }
-}
-
-impl PageSource for SystemPages {
-    fn map(&self) -> Option<NonNull<u8>> {
-        // Relaxed: the hint guards nothing, see its field.
-        let hint = self.hint.load(Ordering::Relaxed);
-        let arena = if hint == 0 { None } else { map_at(hint, ARENA_BYTES) };
-        let arena = match arena {
-            Some(arena) if is_aligned(arena) => arena,
-            Some(elsewhere) => {
-                // SAFETY: just mapped with this length, and nothing refers to it.
-                unsafe { unmap(elsewhere, ARENA_BYTES) };
-                map_aligned(ARENA_BYTES)?
-            }
-            None => map_aligned(ARENA_BYTES)?,
-        };
-        self.hint.store(arena.as_ptr().addr().wrapping_sub(ARENA_BYTES), Ordering::Relaxed);
-        Some(arena)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn map_huge(&self) -> Option<NonNull<u8>> {
-        let mapped = map_aligned(HUGE_PAGE_BYTES)?;
-        // If the system does not take the advice, these are arenas as others are.
-        // SAFETY: just mapped with this length.
-        unsafe { libc::madvise(mapped.as_ptr().cast(), HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE) };
-        Some(mapped)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn map_huge(&self) -> Option<NonNull<u8>> {
-        None
-    }
-
-    #[cfg(target_os = "linux")]
-    unsafe fn populate(&self, arena: NonNull<u8>) -> bool {
-        // Linux 5.14; before, it is refused.
-        // SAFETY: the caller owes that the arena is mapped, with this length; its contents stay.
-        unsafe { libc::madvise(arena.as_ptr().cast(), ARENA_BYTES, libc::MADV_POPULATE_WRITE) == 0 }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    unsafe fn populate(&self, _arena: NonNull<u8>) -> bool {
-        false
-    }
-
-    unsafe fn release(&self, arena: NonNull<u8>) -> bool {
-        // SAFETY: the caller owes that the arena is mapped, with this length, and unused.
-        let released = unsafe { unmap(arena, ARENA_BYTES) };
-        if released {
-            // Relaxed: see the field.
-            self.hint.store(arena.as_ptr().addr(), Ordering::Relaxed);
-        }
-        released
-    }
-
-    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        // Elsewhere MADV_DONTNEED may keep the contents; a fresh mapping in place never does.
-        if cfg!(target_os = "linux") {
-            // SAFETY: the caller owes that these pages are mapped, and unused.
-            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
-        } else {
-            // SAFETY: as above; MAP_FIXED replaces exactly the caller's own pages.
-            unsafe { map_with(start.as_ptr().addr(), bytes, libc::MAP_FIXED).is_some() }
-        }
-    }
-
-    fn page_bytes(&self) -> usize {
-        // SAFETY: `sysconf` has no conditions.
-        let bytes = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) });
-        // What is not known is the whole arena, which is never purged in parts.
-        bytes.ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(ARENA_BYTES)
-    }
-
-    fn milliseconds(&self) -> usize {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is valid for the write.
-        unsafe { libc::clock_gettime(CLOCK, &mut time) };
-        (time.tv_sec as usize).wrapping_mul(1000).wrapping_add(time.tv_nsec as usize / 1_000_000)
-    }
-
-    fn map_table(&self) -> Option<NonNull<u8>> {
-        map_at(0, ARENA_BYTES)
-    }
-
-    unsafe fn release_table(&self, table: NonNull<u8>) {
-        // A table that the system does not take costs addresses, and no memory: it was never touched.
-        // SAFETY: the caller owes that the table is mapped, with this length, and unused.
-        unsafe { unmap(table, ARENA_BYTES) };
-    }
-}
-
-fn is_aligned(arena: NonNull<u8>) -> bool {
-    arena.as_ptr().addr().is_multiple_of(ARENA_BYTES)
-}
-
-/// Maps `bytes`, a power of two and of pages, at a multiple of that: twice as many, of which it unmaps
-/// what lies before and after the aligned half.
-fn map_aligned(bytes: usize) -> Option<NonNull<u8>> {
-    let span_bytes = 2 * bytes;
-    let span = map_at(0, span_bytes)?;
-    let before = span.as_ptr().addr().wrapping_neg() % bytes;
-    // SAFETY: `before` < `bytes`, so the pointer stays inside the span.
-    let aligned = unsafe { span.add(before) };
-    // SAFETY: the aligned half ends inside the span.
-    let after = unsafe { aligned.add(bytes) };
-    // A part that cannot be unmapped, since that would split a mapping too many, takes the rest with
-    // it. What is unmapped may be another thread's at once, so it is never named again.
-    // SAFETY: the part before is this function's own, and nothing refers to it.
-    if before > 0 && !unsafe { unmap(span, before) } {
-        // SAFETY: so is the whole span.
-        unsafe { unmap(span, span_bytes) };
-        return None;
-    }
-    // SAFETY: so is the part behind.
-    if !unsafe { unmap(after, span_bytes - before - bytes) } {
-        // SAFETY: so is all that is left of the span.
-        unsafe { unmap(aligned, span_bytes - before) };
-        return None;
-    }
-    Some(aligned)
-}
-
-fn map_at(address: usize, bytes: usize) -> Option<NonNull<u8>> {
-    // SAFETY: without MAP_FIXED a new mapping replaces none.
-    unsafe { map_with(address, bytes, 0) }
-}
-
-/// Maps `bytes` of zeroed memory, readable and writable.
-///
-/// # Safety
-///
-/// - With `MAP_FIXED` in `flags`, nothing refers to the `bytes` bytes at `address`, and they are
-///   the caller's to replace.
-unsafe fn map_with(address: usize, bytes: usize, flags: i32) -> Option<NonNull<u8>> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANON;
-    // SAFETY: the caller owes that a fixed mapping replaces only its own; else none is replaced.
-    let mapped = unsafe {
-        libc::mmap(ptr::without_provenance_mut(address), bytes, protection, flags, -1, 0)
-    };
-    if mapped == libc::MAP_FAILED { None } else { NonNull::new(mapped.cast()) }
-}
-
-/// Unmaps; `false` where the kernel refuses, as it does when that would split one mapping too many.
-///
-/// # Safety
-///
-/// - The range belongs to the caller, and nothing refers to it.
-unsafe fn unmap(start: NonNull<u8>, bytes: usize) -> bool {
-    // SAFETY: the caller owes the range.
-    unsafe { libc::munmap(start.as_ptr().cast(), bytes) == 0 }
-}
 
 /// Has `prepare` called before each `fork`, and `in_parent` and `in_child` after it.
 pub(crate) fn at_fork(
@@ -247,10 +74,10 @@ pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
 
 /// Sleeps for about so long.
 pub(crate) fn sleep(time: Duration) {
-    let seconds = time.as_secs().min(i32::MAX as u64) as libc::time_t;
-    let time = libc::timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos() as _ };
-    // SAFETY: `time` is valid for the read, and what is left of it is not asked for.
-    unsafe { libc::nanosleep(&time, ptr::null_mut()) };
+    let milliseconds = time.as_millis().clamp(1, i32::MAX as u128) as i32;
+    // By the function that each Rust program calls when it starts: the loader has one symbol less to find.
+    // SAFETY: no file is waited for.
+    unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
 }
 
 /// Processors that the calling thread may run on, or zero if the system does not say.
@@ -319,16 +146,36 @@ unsafe fn next_variable(
         if text.is_null() {
             return None;
         }
-        // SAFETY: each variable is a string that ends with a zero, and lives as long as the process.
-        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
         // SAFETY: the null that ends the array is not reached yet.
         *place = unsafe { place.add(1) };
+        // SAFETY: each variable is a string that ends with a zero.
+        if !unsafe { begins_with(text, prefix) } {
+            continue;
+        }
+        // SAFETY: as above; it lives as long as the process.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
         let equals = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
         let (name, value) = text.split_at_checked(equals).unwrap_or((text, b""));
         if let Some(name) = name.strip_prefix(prefix) {
             return Some((name, value.get(1..).unwrap_or(b"")));
         }
     }
+}
+
+/// Whether a string begins with `prefix`, which has no zero: reads no more of it than that, where most variables differ in
+/// the first byte and may be long.
+///
+/// # Safety
+///
+/// - `text` is a string that ends with a zero.
+unsafe fn begins_with(text: *const c_char, prefix: &[u8]) -> bool {
+    prefix.iter().enumerate().all(|(index, byte)| {
+        // SAFETY: all bytes before this one are the prefix's, so that the zero is not passed.
+        let place = unsafe { text.add(index) };
+        // SAFETY: a byte of the string, or the zero that ends it.
+        let found = unsafe { place.read() };
+        found as u8 == *byte
+    })
 }
 
 #[cfg(not(target_vendor = "apple"))]

@@ -252,7 +252,8 @@ pub enum SystemTuning {
     /// is free at the top of its heap. Each such block that is freed raises the former to its size, and the
     /// latter to twice that, up to 32 and 64 MiB.
     Off,
-    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from the start. A program
+    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), as soon as the program has a block
+    /// of more than 32 KiB, or a thread more than 64 KiB in smaller large ones: before, no threshold matters. A program
     /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
     /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
     /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has

@@ -137,6 +137,12 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         self.demand.changes(bytes);
     }
 
+    /// Whether the program has begun to use the system allocator, as far as threads have told; for the first that asks.
+    #[inline]
+    pub(crate) fn take_beginning(&self) -> bool {
+        self.demand.take_beginning()
+    }
+
     /// Whether the system allocator should give back what it holds for nothing. To be called with each look.
     pub(crate) fn has_surplus(&self) -> bool {
         self.demand.has_surplus()

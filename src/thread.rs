@@ -38,7 +38,7 @@ use lifetime::{flush_at_exit, prepare};
 #[cfg(feature = "preload")]
 pub(crate) use memory::release;
 pub(crate) use memory::{count_passed, trim};
-use memory::{follow_news, or_after_hook};
+use memory::{follow_news, or_after_hook, tune_once_in_use};
 pub(crate) use survey::{stats, survey};
 pub(crate) use uses::{begin_use, end_use, is_in_use, replace_inside};
 
@@ -268,6 +268,7 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
         return block.as_ptr();
     }
     takes_over(chosen);
+    tune_once_in_use(chosen);
     with_caches(|caches| {
         caches.follow_trim();
         let take = || caches.large.take(&LARGE_HEAP, class);
@@ -283,6 +284,7 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[inline(never)]
 fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     takes_over(chosen);
+    tune_once_in_use(chosen);
     with_caches(|caches| {
         caches.follow_trim();
         let take = || caches.large.take_zeroed(&LARGE_HEAP, class);

@@ -5,7 +5,7 @@
 //! what it has taken or given.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::swings::Swings;
 use crate::config::{SURPLUS_BYTES_MIN, SURPLUS_LOOKS, SURPLUS_PER_DEMAND};
@@ -21,6 +21,8 @@ pub(super) struct Demand {
     most: AtomicUsize,
     /// Looks that have found a surplus, one after the other.
     looks: AtomicUsize,
+    /// Whether somebody has been told that something is in use.
+    has_begun: AtomicBool,
     swings: Swings,
 }
 
@@ -32,6 +34,7 @@ impl Demand {
             most_since_look: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
+            has_begun: AtomicBool::new(false),
             swings: Swings::new(),
         }
     }
@@ -45,6 +48,14 @@ impl Demand {
             self.most_since_look.fetch_max(now, Ordering::Relaxed);
         }
         self.swings.moves_to(now);
+    }
+
+    /// Whether something is in use, for the first that asks when there is.
+    #[inline]
+    pub(super) fn take_beginning(&self) -> bool {
+        !self.has_begun.load(Ordering::Relaxed)
+            && self.bytes.load(Ordering::Relaxed) != 0
+            && !self.has_begun.swap(true, Ordering::Relaxed)
     }
 
     /// How it swings.

@@ -92,10 +92,8 @@ pub(crate) fn config(chosen: &Config) -> Config {
             LARGE_HEAP.swings().share();
         }
     }
-    match config.system_tuning() {
-        SystemTuning::Off => {}
-        SystemTuning::Early => os::tune_early(),
-        SystemTuning::Full => os::tune_fully(),
+    if config.system_tuning() == SystemTuning::Full {
+        os::tune_fully();
     }
     if config.stats_at_exit() {
         os::at_exit(print_stats);

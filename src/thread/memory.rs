@@ -179,6 +179,23 @@ fn settle_hold(chosen: &Config) {
     }
 }
 
+/// Tunes the system allocator early where that is wanted, once the program has told of blocks from there: before, no
+/// threshold matters, and many a program ends before.
+#[inline]
+pub(super) fn tune_once_in_use(chosen: &Config) {
+    if LARGE_HEAP.take_beginning() {
+        tune_early_slow(chosen);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tune_early_slow(chosen: &Config) {
+    if config(chosen).system_tuning() == SystemTuning::Early {
+        os::tune_early();
+    }
+}
+
 /// Has the system allocator hold nothing more as soon as another thread than the main one is here, if that may
 /// have another arena.
 pub(super) fn notice_thread(chosen: &Config) {
@@ -196,6 +213,7 @@ pub(crate) fn count_passed(bytes: isize, chosen: &Config) {
     if with_caches(|caches| caches.small.keeping()) != Keeping::UntilExit {
         notice_thread(chosen);
     }
+    tune_once_in_use(chosen);
     if LARGE_HEAP.swings().take_hold().is_some() {
         settle_hold(chosen);
     }

@@ -19,6 +19,16 @@ fn what_was_in_use_once_and_is_not_again_is_a_surplus_once() {
 }
 
 #[test]
+fn the_beginning_is_told_of_once_and_not_before_there_is_something() {
+    let demand = Demand::new();
+    assert!(!demand.take_beginning(), "nothing is in use");
+    demand.changes(1);
+    assert!(demand.take_beginning());
+    demand.changes(LARGE);
+    assert!(!demand.take_beginning(), "it has been told of");
+}
+
+#[test]
 fn what_comes_and_goes_between_two_looks_is_seen() {
     let demand = Demand::new();
     demand.changes(LARGE);

@@ -77,9 +77,11 @@ impl<P: PageSource> Arenas<P> {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// What the arenas are to keep to from now on.
+    /// What the arenas are to keep to from now on, when time begins to pass: there is nothing to look at yet.
     pub(crate) fn keep_to(&self, bounds: ArenaBounds) {
         self.lists.lock().bounds = bounds;
+        // Relaxed: as in `tick`.
+        self.looked_at.store(self.pages.milliseconds(), Ordering::Relaxed);
     }
 
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may

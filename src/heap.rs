@@ -20,7 +20,7 @@ mod standstill;
 
 use core::ops::DerefMut;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
@@ -56,19 +56,24 @@ pub(crate) enum Direction {
 }
 
 /// The shared heap, over a source of pages. A value, so that there could be several.
+///
+/// What each process touches when it starts lies together, for each page costs time and memory.
+#[repr(C)]
 pub(crate) struct Heap<P> {
-    shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
-    /// What the depots of each shard keep their magazines on.
-    shelves: [HeapShelves; SHARD_COUNT],
-    /// What the last thread of each shard that ended has left for the next one.
-    parked: [Lock<Parked>; SHARD_COUNT],
+    arenas: Arenas<P>,
     /// Threads that have joined each shard and not left.
     threads: [AtomicU32; SHARD_COUNT],
     /// So many shards, the first ones, have ever been joined.
     shards_joined: AtomicUsize,
+    /// Whether a thread has ever left what it held.
+    has_parked: AtomicBool,
+    shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
     /// What the depots of each shard hold.
     stocks: [CachePadded<Stock>; SHARD_COUNT],
-    arenas: Arenas<P>,
+    /// What the depots of each shard keep their magazines on.
+    shelves: [HeapShelves; SHARD_COUNT],
+    /// What the last thread of each shard that ended has left for the next one.
+    parked: [Lock<Parked>; SHARD_COUNT],
 }
 
 /// The shard that a block's pool belongs to.
@@ -89,13 +94,14 @@ impl<P: PageSource> Heap<P> {
     /// A heap without memory.
     pub(crate) const fn new(pages: P) -> Self {
         Self {
-            shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
-            shelves: [const { HeapShelves::new() }; SHARD_COUNT],
-            parked: [const { Lock::new(Parked::NOTHING) }; SHARD_COUNT],
+            arenas: Arenas::new(pages),
             threads: [const { AtomicU32::new(0) }; SHARD_COUNT],
             shards_joined: AtomicUsize::new(0),
+            has_parked: AtomicBool::new(false),
+            shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
             stocks: [const { CachePadded::new(Stock::new()) }; SHARD_COUNT],
-            arenas: Arenas::new(pages),
+            shelves: [const { HeapShelves::new() }; SHARD_COUNT],
+            parked: [const { Lock::new(Parked::NOTHING) }; SHARD_COUNT],
         }
     }
 

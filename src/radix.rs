@@ -100,8 +100,17 @@ fn table_in<T>(entry: &AtomicPtr<T>) -> Option<&T> {
 
 /// The table that is published in `entry`, mapped if there was none.
 fn table_of<'a, T>(entry: &'a AtomicPtr<T>, pages: &impl PageSource) -> Option<&'a T> {
-    if let Some(table) = table_in(entry) {
-        return Some(table);
+    // By an exchange of nothing for nothing, not by a load: in a table that has just been mapped that would fault in
+    // a page of zeros before the one to be written to.
+    // Acquire on failure: pairs with the release below.
+    let vacant = entry.compare_exchange(
+        ptr::null_mut(),
+        ptr::null_mut(),
+        Ordering::Relaxed,
+        Ordering::Acquire,
+    );
+    if vacant.is_err() {
+        return table_in(entry);
     }
     let made = pages.map_table()?;
     let table = made.cast().as_ptr();

@@ -3,6 +3,8 @@
 //!
 //! Bounded, so that it pins little, and given back where no thread comes for it.
 
+use core::sync::atomic::Ordering;
+
 use super::Heap;
 use crate::block::Magazine;
 use crate::config::{CLASS_COUNT, SHARD_COUNT};
@@ -107,6 +109,8 @@ impl<P: PageSource> Heap<P> {
         let waits = parked.classes != 0;
         drop(parked);
         if waits {
+            // Relaxed: see `unpark`.
+            self.has_parked.store(true, Ordering::Relaxed);
             self.arenas.want_watch();
         }
         true
@@ -115,6 +119,11 @@ impl<P: PageSource> Heap<P> {
     /// Gives all that waits in `shard` to a thread that has just joined it, and says, if that was anything, what
     /// the one before it knew of requests for a trim.
     pub(crate) fn unpark(&self, shard: Shard, give: impl Fn(SizeClass, Held)) -> Option<usize> {
+        // Relaxed: it only saves a process that has lost no thread yet the page that the places lie in. A thread that
+        // comes this moment takes nothing over, as one that comes a little earlier.
+        if !self.has_parked.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut parked = self.parked(shard).lock();
         let known = (parked.classes != 0).then_some(parked.known);
         while let Some((class, held)) = parked.take() {

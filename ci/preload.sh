@@ -42,7 +42,7 @@ check() {
 
 if have cc "ci/preload/*.c"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread)
-    for name in contract threads late plugin_host; do
+    for name in contract threads late plugin_host tuned; do
         cc "${flags[@]}" "$source/$name.c" -o "$work/$name" -ldl
     done
     cc "${flags[@]}" -shared -fPIC "$source/tls_lib.c" -o "$work/tls0.so"
@@ -59,7 +59,11 @@ if have cc "ci/preload/*.c"; then
         check late "$preload" "$work/late" "$work"/late{1,2,3}.so
         check plugin_host "$preload" "$work/plugin_host" "$work"/plugin{1,2}.so
     done
-    echo "preload: contract, threads, late, plugin_host pass"
+    check tuned "" "$work/tuned" mapped
+    check tuned "$library" "$work/tuned" mapped
+    check tuned "$library" env OBMALLOC_SYSTEM_TUNING=early "$work/tuned" held
+    check tuned "$library" env OBMALLOC_SYSTEM_TUNING=full "$work/tuned" held
+    echo "preload: contract, threads, late, plugin_host, tuned pass"
 fi
 if have c++ "ci/preload/*.cc"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread -std=c++17 -fsized-deallocation)

@@ -252,8 +252,8 @@ pub enum SystemTuning {
     /// is free at the top of its heap. Each such block that is freed raises the former to its size, and the
     /// latter to twice that, up to 32 and 64 MiB.
     Off,
-    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), as soon as the program has a block
-    /// of more than 32 KiB, or a thread more than 64 KiB in smaller large ones: before, no threshold matters. A program
+    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from when the program takes its
+    /// first block of more than 32 KiB, or a thread has more than 64 KiB in smaller large ones. A program
     /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
     /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
     /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has
@@ -289,6 +289,8 @@ impl Eq for PressureHook {}
 pub struct Config {
     cache_bytes: usize,
     system_tuning: SystemTuning,
+    /// Whether this crate sees what the program has in use of the system allocator.
+    counts_large: bool,
     limit: Option<usize>,
     pressure: Option<PressureHook>,
     background_purge: Option<Duration>,
@@ -300,12 +302,17 @@ impl Config {
     pub(crate) const DEFAULT: Self = Self {
         cache_bytes: CACHE_BYTES_DEFAULT,
         system_tuning: SystemTuning::Off,
+        counts_large: false,
         limit: None,
         pressure: None,
         background_purge: None,
         huge_pages_from: None,
         stats_at_exit: false,
     };
+
+    /// What is chosen at first where large blocks are the system allocator's.
+    pub(crate) const OVER_SYSTEM: Self =
+        Self { system_tuning: SystemTuning::Early, counts_large: true, ..Self::DEFAULT };
 
     /// Bytes that each thread may keep in free blocks.
     #[must_use]
@@ -354,6 +361,11 @@ impl Config {
 
     pub(crate) const fn pressure(&self) -> Option<PressureHook> {
         self.pressure
+    }
+
+    /// Whether the system allocator is to be tuned early when the process starts: later nobody would see when.
+    pub(crate) fn tunes_at_start(&self) -> bool {
+        self.system_tuning == SystemTuning::Early && !self.counts_large
     }
 
     pub(crate) const fn with_cache_bytes(self, cache_bytes: usize) -> Self {

@@ -8,7 +8,7 @@ use core::any::TypeId;
 use core::ptr::{self, NonNull};
 use std::alloc::System;
 
-use crate::config::{Config, SystemTuning};
+use crate::config::Config;
 use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
@@ -79,7 +79,7 @@ impl Obmalloc {
     /// The allocator over [`std::alloc::System`], for a static.
     #[must_use]
     pub const fn new() -> Self {
-        Self { large: System, config: Config::DEFAULT.with_system_tuning(SystemTuning::Early) }
+        Self { large: System, config: Config::OVER_SYSTEM }
     }
 }
 
@@ -272,7 +272,9 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
                 unsafe { wrong_use::check_large(block, old, layout) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too, and
                 // that the new size is not zero.
-                alone(|| unsafe { thread::release_large(block, old, new_layout.size()) })
+                alone(|| unsafe {
+                    thread::release_large(block, old, new_layout.size(), &self.config)
+                })
             }
             (None, None) => {
                 // SAFETY: the caller owes that the block is the other allocator's, with this layout.

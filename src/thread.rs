@@ -317,6 +317,7 @@ pub(crate) unsafe fn release_large(
     block: NonNull<u8>,
     class: LargeClass,
     new_size: usize,
+    chosen: &Config,
 ) -> *mut u8 {
     // The caller's alignment may be smaller than a class's, and its size so near to the limit.
     if Layout::from_size_align(new_size, LARGE_ALIGNMENT).is_err() {
@@ -329,6 +330,7 @@ pub(crate) unsafe fn release_large(
         let given = -(class.bytes() as isize);
         with_caches(|caches| caches.large.count_taken(&LARGE_HEAP, given));
         LARGE_HEAP.report_passed(new_size as isize);
+        tune_once_in_use(chosen);
     }
     resized.map_or(ptr::null_mut(), NonNull::as_ptr)
 }

@@ -116,3 +116,52 @@ fn with_full_tuning_it_stays() {
     });
     assert!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
 }
+
+/// Whether glibc takes a mapping of its own for a block of 1 MiB, as it does before it is tuned: such a one ends with a
+/// page.
+fn maps_a_mebibyte() -> bool {
+    // SAFETY: `malloc` has no conditions.
+    let block = unsafe { libc::malloc(BLOCK) };
+    assert!(!block.is_null());
+    // SAFETY: a block in use.
+    let usable = unsafe { libc::malloc_usable_size(block) };
+    // SAFETY: not used after this.
+    unsafe { libc::free(block) };
+    usable > BLOCK + 1024
+}
+
+#[track_caller]
+fn assert_mebibyte_is_mapped(test: &str, tuning: &str, body: fn(), expected: bool) {
+    let ended = child::run_with(test, &[("OBMALLOC_SYSTEM_TUNING", tuning)], body);
+    assert!(ended.status.success(), "{tuning}: {}\n{}", ended.status, ended.stderr);
+    let said = if expected { "mapped: true" } else { "mapped: false" };
+    assert!(ended.stdout.contains(said), "{tuning}: not {said}: {}", ended.stdout);
+}
+
+/// Blocks that are kept when they are freed, more than a thread takes before it tells of them.
+#[test]
+fn early_tuning_begins_with_many_large_blocks_too() {
+    let test = "early_tuning_begins_with_many_large_blocks_too";
+    let body: fn() = || {
+        let blocks: Vec<Vec<u8>> =
+            (0..8).map(|_| black_box(Vec::with_capacity(16 << 10))).collect();
+        println!("mapped: {}", maps_a_mebibyte());
+        drop(blocks);
+    };
+    assert_mebibyte_is_mapped(test, "off", body, true);
+    assert_mebibyte_is_mapped(test, "early", body, false);
+}
+
+/// A block that grows from one that is kept to one that is not.
+#[test]
+fn early_tuning_begins_with_a_block_that_grows() {
+    let test = "early_tuning_begins_with_a_block_that_grows";
+    let body: fn() = || {
+        let mut block: Vec<u8> = black_box(Vec::with_capacity(20 << 10));
+        block.reserve_exact(40 << 10);
+        println!("mapped: {}", maps_a_mebibyte());
+        drop(black_box(block));
+    };
+    assert_mebibyte_is_mapped(test, "off", body, true);
+    assert_mebibyte_is_mapped(test, "early", body, false);
+}

@@ -92,6 +92,9 @@ pub(crate) fn config(chosen: &Config) -> Config {
             LARGE_HEAP.swings().share();
         }
     }
+    if config.tunes_at_start() {
+        os::tune_early();
+    }
     if config.system_tuning() == SystemTuning::Full {
         os::tune_fully();
     }

@@ -179,8 +179,8 @@ fn settle_hold(chosen: &Config) {
     }
 }
 
-/// Tunes the system allocator early where that is wanted, once the program has told of blocks from there: before, no
-/// threshold matters, and many a program ends before.
+/// Tunes the system allocator early where that is wanted, once the program has told of blocks from there. Many a program
+/// ends before, and need not wait for it.
 #[inline]
 pub(super) fn tune_once_in_use(chosen: &Config) {
     if LARGE_HEAP.take_beginning() {

@@ -79,9 +79,13 @@ impl<P: PageSource> Arenas<P> {
 
     /// What the arenas are to keep to from now on, when time begins to pass: there is nothing to look at yet.
     pub(crate) fn keep_to(&self, bounds: ArenaBounds) {
-        self.lists.lock().bounds = bounds;
+        let now = self.pages.milliseconds();
+        let mut lists = self.lists.lock();
+        lists.bounds = bounds;
+        lists.retention.begin(now);
+        drop(lists);
         // Relaxed: as in `tick`.
-        self.looked_at.store(self.pages.milliseconds(), Ordering::Relaxed);
+        self.looked_at.store(now, Ordering::Relaxed);
     }
 
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may

@@ -1,6 +1,6 @@
 //! What the allocator asks of an operating system; the only files with `cfg(target)`.
 //!
-//! A system is one file with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
+//! A system is one file, which may have others under it, with these items: [`HAS_ARENAS`], [`SystemPages`] (a [`PageSource`]),
 //! [`ThreadExit`], [`at_fork`], [`at_exit`], [`spawn`], [`sleep`], [`cores`], [`yield_now`],
 //! [`for_each_variable`], [`write_error`], [`write_error_bytes`] and [`abort`]. `unix` serves Linux
 //! (tested), macOS, FreeBSD, NetBSD and DragonFly (untested); `miri` the interpreter of that name, which

@@ -74,6 +74,12 @@ impl<L: Leaf, const ROOT_ENTRIES: usize> Radix<L, ROOT_ENTRIES> {
     /// beyond all that the tree tells apart.
     pub(crate) fn cover(&self, address: usize, pages: &impl PageSource) -> Option<&L> {
         const { assert!(ROOT_ENTRIES == root_entries(L::BITS)) };
+        self.leaf(address).or_else(|| self.cover_slow(address, pages))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn cover_slow(&self, address: usize, pages: &impl PageSource) -> Option<&L> {
         let mid = table_of(self.root_entry(address)?, pages)?;
         table_of(mid_entry(mid, address), pages)
     }
@@ -100,8 +106,8 @@ fn table_in<T>(entry: &AtomicPtr<T>) -> Option<&T> {
 
 /// The table that is published in `entry`, mapped if there was none.
 fn table_of<'a, T>(entry: &'a AtomicPtr<T>, pages: &impl PageSource) -> Option<&'a T> {
-    // By an exchange of nothing for nothing, not by a load: in a table that has just been mapped that would fault in
-    // a page of zeros before the one to be written to.
+    // By an exchange of nothing for nothing: a load would fault in a page of zeros, in a table that has just been
+    // mapped, before the one to be written to. So it is where processors take an exchange for a write, as x86 does.
     // Acquire on failure: pairs with the release below.
     let vacant = entry.compare_exchange(
         ptr::null_mut(),

@@ -66,6 +66,12 @@ impl Retention {
         went: 0,
     };
 
+    /// Time begins to pass: what comes later is measured from now on.
+    pub(super) fn begin(&mut self, now: usize) {
+        self.looked_at = now;
+        self.has_looked = true;
+    }
+
     /// So many pools are idle.
     pub(super) fn idle_is(&mut self, idle: usize) {
         self.least_idle = self.least_idle.min(idle);

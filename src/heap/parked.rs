@@ -107,10 +107,12 @@ impl<P: PageSource> Heap<P> {
             }
         }
         let waits = parked.classes != 0;
-        drop(parked);
         if waits {
             // Relaxed: see `unpark`.
             self.has_parked.store(true, Ordering::Relaxed);
+        }
+        drop(parked);
+        if waits {
             self.arenas.want_watch();
         }
         true

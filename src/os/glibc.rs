@@ -88,11 +88,11 @@ pub(crate) fn is_main_thread() -> bool {
     thread == unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
-/// Whether the process has no other thread than this one. From 2.32 on the library knows, and
+/// Whether the process has no other thread than this one. From 2.32 on the library knows whether it has made one, and
 /// a process that starts need not wait ten microseconds for the kernel's answer.
 pub(crate) fn is_only_thread() -> bool {
-    // SAFETY: `address_of_single_threaded` returns null, or where the library has the byte for good; it is not
-    // written to but by the library, as an atomic one is.
+    // SAFETY: null, or the place of a byte of the library's, there for good. The library alone writes to it, before the
+    // first other thread starts, so that no thread reads it at the same time.
     let said = unsafe { address_of_single_threaded().as_ref() };
     // Relaxed: where it is set, no other thread is there to order anything with.
     said.map_or_else(is_only_thread_by_kernel, |said| said.load(Ordering::Relaxed) != 0)

@@ -1,4 +1,7 @@
-//! Where arenas come from on Linux, macOS and the BSDs: `mmap`.
+//! Where arenas and tables come from on Linux, macOS and the BSDs: anonymous private mappings.
+//!
+//! Any thread may call it at any time. Each mapping is handed out once, and belongs to whoever got it until it is
+//! released; what the first call maps beyond its arena is handed out as tables, or to nobody.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};

@@ -74,8 +74,9 @@ pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
 
 /// Sleeps for about so long.
 pub(crate) fn sleep(time: Duration) {
-    let milliseconds = time.as_millis().clamp(1, i32::MAX as u128) as i32;
-    // By the function that each Rust program calls when it starts: the loader has one symbol less to find.
+    // No more than fits, which is more than three weeks.
+    let milliseconds = time.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
+    // By a function that std's own start calls as well: the loader has one symbol less to find.
     // SAFETY: no file is waited for.
     unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
 }
@@ -162,8 +163,8 @@ unsafe fn next_variable(
     }
 }
 
-/// Whether a string begins with `prefix`, which has no zero: reads no more of it than that, where most variables differ in
-/// the first byte and may be long.
+/// Whether a string begins with `prefix`, which has no zero. Reads no more of it than that: most variables
+/// differ in the first byte, and may be long.
 ///
 /// # Safety
 ///

@@ -2,6 +2,7 @@ use core::sync::atomic::Ordering;
 use std::thread;
 
 use super::*;
+use crate::os::SystemPages;
 use crate::os::testing::TestPages;
 
 const LEAF_SPAN: usize = 1 << Classes::BITS;
@@ -139,4 +140,16 @@ fn what_lies_above_all_addresses_is_refused() {
         }
     }
     assert_eq!(pages.tables(), 0);
+}
+
+/// What the system maps with the first arena is as many tables as that needs.
+#[test]
+fn the_first_arena_comes_with_all_of_its_tables_and_none_more() {
+    let (pages, map) = (SystemPages::new(), PoolMap::new());
+    let arena = pages.map().expect("there is memory").addr().get();
+    assert!(map.cover(arena, &pages));
+    let next = pages.map_table().expect("there is memory").addr().get();
+    let tables = 2;
+    let is_with_arena = (arena..arena + (2 + tables) * ARENA_BYTES).contains(&next);
+    assert!(!is_with_arena, "a table is left");
 }

@@ -14,8 +14,12 @@ step() {
 step cargo fmt --all --check
 step cargo clippy --workspace --exclude suites --all-targets -- --deny warnings
 step cargo clippy --features preload --lib -- --deny warnings
-# In the profile that the comparison builds, whose C code is then built once.
-step cargo clippy --release -p suites --all-targets -- --deny warnings
+# In the profile that the comparison builds, and the one peer apart which has their C code compiled in another way, so that
+# it is built once.
+peers=jemalloc,mimalloc,snmalloc,rpmalloc,rusty_alloc
+suites=(-p suites --all-targets --no-default-features --features)
+step cargo clippy --release "${suites[@]}" "$peers" -- --deny warnings
+step cargo clippy --release "${suites[@]}" tcmalloc -- --deny warnings
 step cargo clippy --release -p workload --features programs --bins -- --deny warnings
 step cargo test
 step cargo test --release

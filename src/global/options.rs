@@ -21,13 +21,13 @@ impl<L> Obmalloc<L> {
         self
     }
 
-    /// How far glibc's allocator, which large blocks come from, holds on to memory, from the process's
-    /// first allocation on; the default is [`SystemTuning::Early`], or `Off` where large blocks are another
-    /// allocator's. With [`SystemTuning::Full`] blocks of up to 32 MiB do not fault in their pages anew each
-    /// time. The price is memory that stays: at the top of each of glibc's arenas, one for each four
-    /// processors, up to 64 MiB, and below that what lies under a block in use. Where a process's user has set
-    /// one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and its like, or `GLIBC_TUNABLES`), `Off` is in force, and
-    /// `MALLOC_ARENA_MAX` has precedence for the arenas.
+    /// How far glibc's allocator, which large blocks come from, holds on to memory; the default is
+    /// [`SystemTuning::Early`], or `Off` where large blocks are another allocator's. With
+    /// [`SystemTuning::Full`] blocks of up to 32 MiB do not fault in their pages anew each time. The price is
+    /// memory that stays: at the top of each of glibc's arenas, one for each four processors, up to 64 MiB, and
+    /// below that what lies under a block in use. Where a process's user has set one of the thresholds
+    /// (`MALLOC_TRIM_THRESHOLD_` and its like, or `GLIBC_TUNABLES`), `Off` is in force, and `MALLOC_ARENA_MAX`
+    /// has precedence for the arenas.
     ///
     /// The environment variable `OBMALLOC_SYSTEM_TUNING`, `off`, `early` or `full`, has precedence.
     #[must_use]

@@ -52,6 +52,17 @@ fn what_is_missed_late_is_not_regretted() {
     assert_eq!(retention.reserve(), FIRST);
 }
 
+/// Not one look for each tenth of a second since the clock's zero.
+#[test]
+fn what_is_missed_before_the_first_look_is_regretted() {
+    let (mut retention, now) = (Retention::FIRST, 1_000_000);
+    retention.begin(now);
+    retention.pools_went(1000);
+    retention.look(now + LOOK_MILLISECONDS, 0);
+    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    assert_eq!(retention.reserve(), FIRST + 500);
+}
+
 #[test]
 fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let (mut retention, mut now) = (Retention::FIRST, 0);

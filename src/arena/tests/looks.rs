@@ -192,3 +192,17 @@ fn a_few_pools_that_go_at_each_look_are_no_shrink() {
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
+
+#[test]
+fn time_begins_to_pass_when_it_is_known_what_to_keep_to() {
+    let pages = TestPages::default();
+    let passes = |time| pages.milliseconds.fetch_add(time, Ordering::SeqCst);
+    passes(1_000_000);
+    let arenas = Arenas::new(&pages);
+    arenas.keep_to(ArenaBounds::NONE);
+    assert!(!arenas.tick());
+    passes(LOOK_MILLISECONDS - 1);
+    assert!(!arenas.tick());
+    passes(1);
+    assert!(arenas.tick());
+}

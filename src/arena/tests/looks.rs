@@ -201,6 +201,8 @@ fn time_begins_to_pass_when_it_is_known_what_to_keep_to() {
     let arenas = Arenas::new(&pages);
     arenas.keep_to(ArenaBounds::NONE);
     assert!(!arenas.tick());
+    let looked = arenas.lists.lock().retention.look(1_000_000, 0);
+    assert!(!looked.is_due, "of what is retained as well");
     passes(LOOK_MILLISECONDS - 1);
     assert!(!arenas.tick());
     passes(1);

@@ -23,6 +23,9 @@ fn the_first_arena_comes_with_its_tables_and_the_next_alone() {
     for (index, table) in tables.iter().take(FIRST_TABLES).enumerate() {
         assert_eq!(table.addr().get(), first.addr().get() + (index + 1) * ARENA_BYTES);
     }
+    // Behind these is what belongs to others.
+    let behind = first.addr().get() + (1 + FIRST_TABLES) * ARENA_BYTES;
+    assert!(tables.iter().all(|table| table.addr().get() != behind));
     for arena in arenas {
         assert_eq!(arena.addr().get() % ARENA_BYTES, 0);
     }

@@ -14,8 +14,8 @@ step() {
 step cargo fmt --all --check
 step cargo clippy --workspace --exclude suites --all-targets -- --deny warnings
 step cargo clippy --features preload --lib -- --deny warnings
-# In the profile that the comparison builds, and the one peer apart which has their C code compiled in another way, so that
-# it is built once.
+# In the profile that the comparison builds, and apart the one peer whose build has the C code of the others compiled in
+# another way, so that theirs is built once.
 peers=jemalloc,mimalloc,snmalloc,rpmalloc,rusty_alloc
 suites=(-p suites --all-targets --no-default-features --features)
 step cargo clippy --release "${suites[@]}" "$peers" -- --deny warnings

@@ -253,7 +253,8 @@ pub enum SystemTuning {
     /// latter to twice that, up to 32 and 64 MiB.
     Off,
     /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from when the program takes its
-    /// first block of more than 32 KiB, or a thread has more than 64 KiB in smaller large ones. A program
+    /// first block of more than 32 KiB, or a thread has more than 64 KiB in smaller large ones; from the start where
+    /// this crate does not see that, over another allocator and in the library to preload. A program
     /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
     /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
     /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has

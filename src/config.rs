@@ -157,10 +157,19 @@ pub const LARGE_MAGAZINE_BLOCKS_MAX: i32 = 64;
 /// Full magazines that a depot of one class of large blocks holds at most.
 pub const LARGE_DEPOT_MAGAZINES: usize = 64;
 
-/// Bytes of large blocks that the depots may always hold.
+/// Bytes of large blocks that the depots may always hold, and no more before the program has shown what it needs.
 pub const LARGE_DEPOT_BYTES_MIN: usize = 4 << 20;
 
-/// Beyond that, the depots hold one byte for each so many that were taken from the system allocator.
+/// Bytes that they hold at most, however much was given back for want of room and taken again.
+pub const LARGE_DEPOT_BYTES_MAX: usize = 64 << 20;
+
+/// What the depots held at every one of so many looks, one after the other, was of no use.
+pub const LARGE_DEPOT_LOOKS: usize = 5;
+
+/// Magazines that leave the depots for that at one look, at most, to bound the time that it takes: 4 MiB.
+pub const LARGE_MAGAZINES_PER_LOOK_MAX: usize = 64;
+
+/// In any case, the depots may hold one byte for each so many that were taken from the system allocator.
 pub const LARGE_TAKEN_PER_DEPOT_BYTE: usize = 32;
 
 /// Bytes that a thread takes or gives, in single blocks, before the others learn of it.

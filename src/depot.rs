@@ -13,7 +13,7 @@ use crate::os::debug_check;
 use crate::sync::Guarded;
 
 /// Magazines that leave for one that comes, at most, to bound the time of a flush.
-const EVICTIONS_MAX: usize = 4;
+pub(crate) const EVICTIONS_MAX: usize = 4;
 
 /// Depots that are looked at for that, at most.
 const EVICTION_LOOKS_MAX: usize = CLASS_COUNT;

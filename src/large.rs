@@ -6,15 +6,15 @@
 //! at any moment: nothing here is carved or cut. What is too large or too much aligned for a class is
 //! none of this floor's.
 //!
-//! The depots are bounded together, in bytes: by a fraction of what the program has of the system
-//! allocator, so that they cost a large heap little and a small one not much. A magazine that does
-//! not fit makes others leave, of one class after the other, so that what a program has ceased to use
-//! makes place.
+//! The depots are bounded together, in bytes: by what the program has shown that it asks for again, or by a fraction of
+//! what it has of the system allocator, so that they cost a large heap little and a small one not much. A magazine that
+//! does not fit makes others leave, of one class after the other, so that what a program has ceased to use makes place.
 //!
 //! Protocol. Any thread may call any function. A magazine belongs to the depot that it lies in or to
 //! the one thread that holds it; no function holds two locks, but for a `fork`, or one while it calls
 //! the system allocator.
 
+mod bound;
 mod demand;
 mod swings;
 
@@ -25,12 +25,14 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::block::{Magazine, address_of};
 use crate::config::{
-    LARGE_CLASS_COUNT, LARGE_DEPOT_BYTES_MIN, LARGE_DEPOT_MAGAZINES, LARGE_TAKEN_PER_DEPOT_BYTE,
+    LARGE_CLASS_COUNT, LARGE_DEPOT_MAGAZINES, LARGE_MAGAZINES_PER_LOOK_MAX,
+    LARGE_TAKEN_PER_DEPOT_BYTE,
 };
-use crate::depot::{Depot, DepotBase, Shelves, Stock, shelves_above_base};
+use crate::depot::{Depot, DepotBase, EVICTIONS_MAX, Shelves, Stock, shelves_above_base};
 use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Lock;
+use bound::DepotBound;
 use demand::{Demand, not_below_zero};
 pub(crate) use swings::Swings;
 
@@ -39,6 +41,7 @@ pub(crate) struct LargeHeap<S> {
     bases: [Lock<DepotBase>; LARGE_CLASS_COUNT],
     shelves: LargeShelves,
     stock: Stock,
+    bound: DepotBound,
     /// Bytes of blocks of all classes that the system allocator has given and not got back, as far as
     /// threads have told.
     taken_bytes: AtomicUsize,
@@ -66,6 +69,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
             bases: [const { Lock::new(DepotBase::EMPTY) }; LARGE_CLASS_COUNT],
             shelves: LargeShelves::new(),
             stock: Stock::new(),
+            bound: DepotBound::new(),
             taken_bytes: AtomicUsize::new(0),
             demand: Demand::new(),
             system,
@@ -84,12 +88,14 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// A new block of `class`, of which the caller is to tell [`LargeHeap::report_taken`].
     pub(crate) fn take(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        self.bound.block_taken(class);
         // SAFETY: a class has a size other than zero.
         NonNull::new(unsafe { self.system.alloc(class.layout()) })
     }
 
     /// As [`LargeHeap::take`], for a block that reads as zero.
     pub(crate) fn take_zeroed(&self, class: LargeClass) -> Option<NonNull<u8>> {
+        self.bound.block_taken(class);
         // SAFETY: a class has a size other than zero.
         NonNull::new(unsafe { self.system.alloc_zeroed(class.layout()) })
     }
@@ -156,7 +162,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Bytes that the depots may hold.
     fn depot_bytes_max(&self) -> usize {
-        LARGE_DEPOT_BYTES_MIN.max(self.taken_bytes() / LARGE_TAKEN_PER_DEPOT_BYTE)
+        self.bound.bytes().max(self.taken_bytes() / LARGE_TAKEN_PER_DEPOT_BYTE)
     }
 
     /// A magazine of free blocks that other threads, or this one, have left.
@@ -167,6 +173,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
         let magazine = self.lock(class).pop()?;
         self.stock.leaves(bytes_of(class, &magazine));
+        self.bound.holding_is(self.stock.bytes());
         Some(magazine)
     }
 
@@ -192,8 +199,25 @@ impl<S: GlobalAlloc> LargeHeap<S> {
             // SAFETY: what a depot holds came through this function.
             unsafe { self.leave(class, magazine) };
         }
-        self.stock
-            .evict_beyond(self.depot_bytes_max(), |index| self.evict(LargeClass::at(index)) > 0);
+        self.evict_for_room();
+    }
+
+    /// Has some magazines leave if the depots hold more than they may.
+    fn evict_for_room(&self) {
+        self.stock.evict_beyond(self.depot_bytes_max(), |index| {
+            let class = LargeClass::at(index);
+            let bytes = self.evict(class);
+            self.bound.blocks_went(class, (bytes / class.bytes()) as u32);
+            bytes > 0
+        });
+    }
+
+    /// Has magazines leave that were of no use. To be called with each look.
+    pub(crate) fn look_at_depots(&self) {
+        self.bound.look(self.stock.bytes());
+        for _ in 0..LARGE_MAGAZINES_PER_LOOK_MAX / EVICTIONS_MAX {
+            self.evict_for_room();
+        }
     }
 
     /// Has a depot let a magazine leave, and returns its bytes.
@@ -239,6 +263,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
 
     /// Empties all depots, one magazine at a time so that nobody waits long, and returns the bytes.
     pub(crate) fn empty_depots(&self) -> usize {
+        self.bound.forget();
         let mut bytes = 0;
         for class in LargeClass::all() {
             loop {

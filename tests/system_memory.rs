@@ -165,3 +165,33 @@ fn early_tuning_begins_with_a_block_that_grows() {
     assert_mebibyte_is_mapped(test, "off", body, true);
     assert_mebibyte_is_mapped(test, "early", body, false);
 }
+
+/// As a program does that builds a tree of large nodes, and drops it.
+fn build_and_drop() {
+    let blocks = [2048, 4096, 8192, 16_384].map(|size| vec![size; SWING / 4 / size]);
+    drop(blocks.iter().flatten().map(|size| black_box(vec![1_u8; *size])).collect::<Vec<_>>());
+}
+
+const SWING: usize = 16 << 20;
+
+/// What the depots and a thread hold of large blocks for any program.
+const KEPT_AT_FIRST: usize = (4 << 20) + (2 << 20);
+
+#[test]
+fn depots_keep_what_a_program_asks_for_again_and_again_until_it_does_not() {
+    let test = "depots_keep_what_a_program_asks_for_again_and_again_until_it_does_not";
+    let ended = child::run_with(test, &[], || {
+        let cached_bytes = || GLOBAL.stats().large.cached_bytes;
+        build_and_drop();
+        let kept_first = cached_bytes();
+        assert!(kept_first <= KEPT_AT_FIRST, "{kept_first} bytes are kept for nothing");
+        build_and_drop();
+        build_and_drop();
+        let kept = cached_bytes();
+        assert!(kept > 3 * SWING / 4, "only {kept} bytes are kept");
+        idle::do_a_little_until(|| cached_bytes() <= KEPT_AT_FIRST);
+        let left = cached_bytes();
+        assert!(left <= KEPT_AT_FIRST, "{left} bytes are left");
+    });
+    assert!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+}

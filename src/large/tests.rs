@@ -3,6 +3,7 @@ use core::sync::atomic::Ordering;
 use super::testing::TestSystem;
 use super::*;
 use crate::block::{SORTED_RANGE_BYTES, SORTED_STEP_BYTES};
+use crate::config::{LARGE_DEPOT_BYTES_MIN, LARGE_DEPOT_LOOKS};
 
 type TestHeap<'a> = LargeHeap<&'a TestSystem>;
 
@@ -102,8 +103,11 @@ fn the_depots_hold_no_more_than_they_may() {
     for _ in 0..40 {
         for class in LargeClass::all() {
             flush(&heap, class, take(&heap, class, most_in_a_magazine / class.bytes()));
-            assert!(heap.stock.bytes() <= LARGE_DEPOT_BYTES_MIN);
+            assert!(heap.stock.bytes() <= heap.depot_bytes_max());
         }
+        // As if each round came long after the one before.
+        heap.bound.forget();
+        (0..LARGE_DEPOT_LOOKS).for_each(|_| heap.look_at_depots());
     }
     assert_eq!(system.live_bytes(), heap.stock.bytes());
     assert!(system.live_bytes() > LARGE_DEPOT_BYTES_MIN / 2);
@@ -119,6 +123,60 @@ fn the_depots_may_hold_a_fraction_of_what_is_taken() {
     assert_eq!(heap.depot_bytes_max(), (1 << 30) / LARGE_TAKEN_PER_DEPOT_BYTE);
     // What one thread gave before another told that it took it.
     heap.report_taken(-(1 << 30) - 1);
+    assert_eq!(heap.depot_bytes_max(), LARGE_DEPOT_BYTES_MIN);
+}
+
+/// As a thread does that asks for a depot's magazines of each class, and then frees all.
+fn swing(heap: &TestHeap, classes: &[LargeClass]) {
+    let magazines = |class: LargeClass| {
+        let blocks = (64 << 10) / class.bytes();
+        let magazine = move || heap.refill(class).unwrap_or_else(|| take(heap, class, blocks));
+        core::iter::repeat_with(magazine).take(LARGE_DEPOT_MAGAZINES)
+    };
+    let taken = classes.iter().flat_map(|class| magazines(*class).map(|taken| (*class, taken)));
+    for (class, magazine) in taken.collect::<Vec<_>>() {
+        flush(heap, class, magazine);
+    }
+}
+
+#[test]
+fn a_program_that_swings_pays_for_one_round() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let classes = [class_of(2048), class_of(4096), class_of(8192)];
+    let round = || swing(&heap, &classes);
+    round();
+    let held = heap.stock.bytes();
+    assert!(held > LARGE_DEPOT_BYTES_MIN / 2 && held <= LARGE_DEPOT_BYTES_MIN);
+    let taken_first = system.taken.load(Ordering::SeqCst);
+    round();
+    let taken = system.taken.load(Ordering::SeqCst);
+    assert!(taken > taken_first, "the depots held all from the start");
+    // Each look finds the depots full, and none that they have been so since the one before.
+    for _ in 0..3 * LARGE_DEPOT_LOOKS {
+        round();
+        heap.look_at_depots();
+    }
+    assert_eq!(system.taken.load(Ordering::SeqCst), taken);
+    // The depots are drawn upon no more.
+    for _ in 0..3 * LARGE_DEPOT_LOOKS {
+        heap.look_at_depots();
+    }
+    assert!(heap.stock.bytes() <= LARGE_DEPOT_BYTES_MIN && heap.stock.bytes() > 0);
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn blocks_that_read_as_zero_are_missed_as_others_are_until_a_trim() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let class = class_of(8192);
+    heap.bound.blocks_went(class, 1);
+    let block = heap.take_zeroed(class).expect("memory");
+    // SAFETY: the block is of this class.
+    unsafe { heap.give(class, block) };
+    assert_eq!(heap.depot_bytes_max(), LARGE_DEPOT_BYTES_MIN + class.bytes());
+    assert_all_is_back(&heap, &system);
     assert_eq!(heap.depot_bytes_max(), LARGE_DEPOT_BYTES_MIN);
 }
 

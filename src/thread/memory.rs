@@ -121,7 +121,7 @@ pub(super) fn follow_news(chosen: &Config) {
         call_hook(chosen, |mapped_bytes| Pressure::Rising { mapped_bytes }, || ());
     }
     if news.take_look() {
-        look_at_system_allocator_slow(chosen);
+        look_at_large_blocks_slow(chosen);
     }
     if news.take_shrink() {
         empty_caches_slow();
@@ -129,10 +129,12 @@ pub(super) fn follow_news(chosen: &Config) {
     start_wanted_watch();
 }
 
-/// Has the system allocator give back what it holds, if for some time that was of no use.
+/// Has the depots of large blocks and the system allocator give back what they hold, if for some time that was of no
+/// use.
 #[cold]
 #[inline(never)]
-fn look_at_system_allocator_slow(chosen: &Config) {
+fn look_at_large_blocks_slow(chosen: &Config) {
+    LARGE_HEAP.look_at_depots();
     if LARGE_HEAP.has_surplus() && config(chosen).system_tuning() == SystemTuning::Early {
         end_hold(chosen);
         trim_system_allocator();

@@ -227,7 +227,9 @@ impl<P: PageSource> Arenas<P> {
         );
         drop(lists);
         self.news.tell(told);
-        self.release(leaving);
+        if leaving.is_some() {
+            self.release(leaving);
+        }
         if excess > 0 {
             self.purge_idle(excess.min(POOLS_PER_LOOK_MAX));
         }

@@ -171,9 +171,8 @@ impl<P: PageSource> Heap<P> {
     /// The shards that threads have joined so far, those behind `shard` first and itself last.
     fn joined_from(&self, shard: Shard) -> impl Iterator<Item = Shard> {
         // Relaxed: what a shard joined this moment has is no loss.
-        let joined = self.shards_joined.load(Ordering::Relaxed);
-        let (until, behind) = (0..=shard.index(), shard.index() + 1..joined);
-        behind.chain(until).filter_map(|index| Shard::all().nth(index))
+        let joined = self.shards_joined.load(Ordering::Relaxed).max(shard.index() + 1);
+        (1..=joined).map(move |step| Shard::at((shard.index() + step) % joined))
     }
 
     fn threads_in(&self, shard: Shard) -> &AtomicU32 {
@@ -186,9 +185,10 @@ impl<P: PageSource> Heap<P> {
     pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         self.tick();
         let refill_from = |shard| self.refill_from_shard(shard, class, most);
-        let left = || self.joined_from(shard).filter(|shard| self.is_left(*shard));
+        let is_left = |other: &Shard| *other != shard && self.is_left(*other);
+        let refill_from_left = || self.joined_from(shard).filter(is_left).find_map(refill_from);
         refill_from(shard)
-            .or_else(|| left().find_map(refill_from))
+            .or_else(refill_from_left)
             .or_else(|| Some(self.use_pool(self.arenas.take_pool()?, shard, class, most)))
             .or_else(|| self.joined_from(shard).find_map(refill_from))
             .or_else(|| Some(self.use_pool(self.arenas.map_and_take_pool()?, shard, class, most)))
@@ -244,17 +244,17 @@ impl<P: PageSource> Heap<P> {
         let home = unsafe { shard_of(first) };
         // SAFETY: the caller owes where the blocks came from.
         let direction = unsafe { self.put_in_depot(home, class, magazine) };
-        match direction {
-            Direction::OneWay { .. } => self.empty_depot(home, class),
-            Direction::BothWays => self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
+        if matches!(direction, Direction::BothWays) {
+            self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
                 let class = SizeClass::all().nth(index % CLASS_COUNT);
                 class.is_some_and(|class| self.evict(home, class))
-            }),
+            });
         }
         direction
     }
 
-    /// Takes a full magazine for the depot of `home`, or gives it back to the pools.
+    /// Takes a full magazine for the depot of `home`, or gives it back to the pools, with all that the depot holds where
+    /// that is not worth it.
     ///
     /// # Safety
     ///
@@ -267,12 +267,16 @@ impl<P: PageSource> Heap<P> {
         let mut depot = heap.depot();
         let overflow = if one_way { Some(magazine) } else { depot.push(magazine) };
         let unused = depot.pop_unused();
+        let holds_any = heap.depot.blocks() > 0;
         drop(heap);
         // SAFETY: the caller owes where the blocks came from.
         let leave = |magazine| unsafe { self.leave_depot(home, class, magazine) };
         let runs = overflow.map_or(0, leave);
         if let Some(magazine) = unused {
             leave(magazine);
+        }
+        if one_way && holds_any {
+            self.empty_depot(home, class);
         }
         if one_way { Direction::OneWay { runs } } else { Direction::BothWays }
     }

@@ -39,6 +39,11 @@ impl Shard {
         (0..SHARD_COUNT as u8).map(Self)
     }
 
+    /// The shard at a place in an array with an entry for each.
+    pub(crate) const fn at(index: usize) -> Self {
+        Self((index % SHARD_COUNT) as u8)
+    }
+
     /// Its place in an array with an entry for each shard.
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)

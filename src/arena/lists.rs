@@ -8,7 +8,7 @@ use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
     CLAIMS_MAX, HUGE_PAGE_BYTES, POOLS_PER_ARENA, POPULATED_FROM_ARENAS,
 };
-use crate::os::abort_corrupt;
+use crate::os::{abort_corrupt, debug_check};
 use crate::pool::Pool;
 
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
@@ -150,12 +150,12 @@ impl ArenaLists {
             newest.header().newer.set(Some(arena));
         }
         self.newest = Some(arena);
-        self.insert(arena);
+        self.insert(arena, arena.free_pools());
     }
 
     /// Unlinks an empty arena, for good.
     fn remove_mapped(&mut self, arena: Arena) {
-        self.remove(arena);
+        self.remove(arena, BLOCK_POOLS_PER_ARENA);
         self.mapped -= 1;
         self.idle -= arena.idle_pools();
         let (older, newer) = (arena.header().older.get(), arena.header().newer.get());
@@ -168,12 +168,13 @@ impl ArenaLists {
         }
     }
 
-    /// The fullest arena with a free pool; of those that are equally full, one with an idle pool.
-    fn fullest(&self) -> Option<Arena> {
+    /// The fullest arena with a free pool, and how many it has; of those that are equally full, one with an idle pool.
+    fn fullest(&self) -> Option<(Arena, usize)> {
         let [idle, dry] = self.nonempty.map(u64::trailing_zeros);
         let (lists, free_pools) =
             if idle <= dry { (&self.lists[0], idle) } else { (&self.lists[1], dry) };
-        *lists.get(free_pools as usize)?
+        let free_pools = free_pools as usize;
+        lists.get(free_pools).copied().flatten().map(|arena| (arena, free_pools))
     }
 
     /// An empty arena, rather one with an idle pool.
@@ -181,17 +182,19 @@ impl ArenaLists {
         self.lists.iter().find_map(|lists| lists[BLOCK_POOLS_PER_ARENA])
     }
 
-    /// The list that an arena with free pools belongs into, and its bit.
-    fn list_of(&mut self, arena: Arena) -> (&mut Option<Arena>, &mut u64, u64) {
-        let index = arena.free_pools() % POOLS_PER_ARENA;
+    /// The list that an arena with so many free pools belongs into, and its bit. Whoever calls knows how many: to count
+    /// them takes as long as all else.
+    fn list_of(&mut self, arena: Arena, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
+        debug_check!(arena.free_pools() == free_pools, "free pools miscounted", free_pools);
+        let index = free_pools % POOLS_PER_ARENA;
         let kind = usize::from(arena.idle_pools() == 0);
         (&mut self.lists[kind][index], &mut self.nonempty[kind], 1 << index)
     }
 
-    /// Links an arena that has free pools.
-    fn insert(&mut self, arena: Arena) {
+    /// Links an arena that has so many free pools, at least one.
+    fn insert(&mut self, arena: Arena, free_pools: usize) {
         self.empty += usize::from(arena.is_empty());
-        let (first, nonempty, bit) = self.list_of(arena);
+        let (first, nonempty, bit) = self.list_of(arena, free_pools);
         arena.header().previous.set(None);
         arena.header().next.set(*first);
         if let Some(second) = *first {
@@ -201,11 +204,11 @@ impl ArenaLists {
         *nonempty |= bit;
     }
 
-    /// Unlinks an arena that has free pools; they, and which of them are resident, are still those that it
-    /// was linked with.
-    fn remove(&mut self, arena: Arena) {
+    /// Unlinks an arena that has so many free pools, at least one; they, and which of them are resident, are still
+    /// those that it was linked with.
+    fn remove(&mut self, arena: Arena, free_pools: usize) {
         self.empty -= usize::from(arena.is_empty());
-        let (first, nonempty, bit) = self.list_of(arena);
+        let (first, nonempty, bit) = self.list_of(arena, free_pools);
         let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
         match previous {
             Some(before) => before.header().next.set(next),
@@ -223,25 +226,30 @@ impl ArenaLists {
 
     /// Changes an arena's free pools, and its list with them.
     fn set_free(&mut self, arena: Arena, free: u64) {
-        if arena.free_pools() > 0 {
-            self.remove(arena);
+        self.relink(arena, arena.free_pools(), free, free.count_ones() as usize);
+    }
+
+    /// Puts an arena into the list for what is then free of it; there were `before` free pools, and are `after`.
+    fn relink(&mut self, arena: Arena, before: usize, free: u64, after: usize) {
+        if before > 0 {
+            self.remove(arena, before);
         }
         arena.header().free.set(free);
-        if arena.free_pools() > 0 {
-            self.insert(arena);
+        if after > 0 {
+            self.insert(arena, after);
         }
     }
 
     /// A free pool of the fullest arena that has one, and whether it reads as zero.
     pub(super) fn take_pool(&mut self, now: usize) -> Option<(Pool, bool)> {
-        let arena = self.fullest()?;
+        let (arena, free_pools) = self.fullest()?;
         if arena.is_empty() {
             arena.header().used_since.set(now);
         }
-        self.remove(arena);
+        self.remove(arena, free_pools);
         let taken = arena.take_pool();
-        if arena.free_pools() > 0 {
-            self.insert(arena);
+        if free_pools > 1 {
+            self.insert(arena, free_pools - 1);
         }
         let (pool, is_resident, is_zeroed) = taken?;
         if is_resident {
@@ -265,7 +273,8 @@ impl ArenaLists {
         if free & bit != 0 {
             abort_corrupt("pool given to its arena twice", arena.start().as_ptr().addr());
         }
-        self.set_free(arena, free | bit);
+        let free_pools = arena.free_pools();
+        self.relink(arena, free_pools, free | bit, free_pools + 1);
         self.idle += 1;
         Self::should_go(arena, now)
     }
@@ -298,8 +307,11 @@ impl ArenaLists {
 
     /// Unlinks the empty arenas that are not worth keeping, once `going` arenas have become such as should go.
     pub(super) fn unlink_surplus(&mut self, going: usize) -> Option<Arena> {
-        let idle_before = self.idle;
         let most = Retention::empty_arenas_most(self.used());
+        if going == 0 && self.empty <= most {
+            return None;
+        }
+        let idle_before = self.idle;
         // The one that became empty last is the first to go.
         let kept = self.retention.empty_arenas_kept().max(self.empty.saturating_sub(going));
         let leaving = self.unlink_empty(kept.min(most), usize::MAX);

@@ -344,7 +344,8 @@ impl<P: PageSource> Heap<P> {
     unsafe fn give_runs(&self, shard: Shard, class: SizeClass, magazine: &mut Magazine) -> u32 {
         // Walking the blocks is most of the work, and needs no lock.
         let mut runs = [const { None }; GIVE_RUNS_MAX];
-        for run in &mut runs {
+        // No more than there are blocks: a number that the compiler does not know, or it would repeat the code for each.
+        for run in runs.iter_mut().take(magazine.len() as usize) {
             let Some(first) = magazine.first() else { break };
             // SAFETY: the caller owes where the block came from.
             if unsafe { shard_of(first) } != shard {

@@ -234,6 +234,7 @@ const_assert!(SMALL_MAX.is_power_of_two() && LARGE_CACHED_MAX.is_power_of_two())
 const_assert!(LARGE_CLASSES_PER_DOUBLING.is_power_of_two());
 const_assert!((SMALL_MAX / LARGE_CLASSES_PER_DOUBLING).is_multiple_of(LARGE_ALIGNMENT));
 const_assert!(LARGE_MAGAZINE_BLOCKS_MIN <= LARGE_MAGAZINE_BLOCKS_MAX);
+const_assert!(LARGE_DEPOT_BYTES_MIN <= LARGE_DEPOT_BYTES_MAX);
 const_assert!(CACHE_BYTES_DEFAULT / CACHE_BYTES_PER_MAGAZINE_BYTE == MAGAZINE_BYTES);
 
 /// What a program is told about the memory that this allocator has mapped.

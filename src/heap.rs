@@ -185,10 +185,9 @@ impl<P: PageSource> Heap<P> {
     pub(crate) fn refill(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {
         self.tick();
         let refill_from = |shard| self.refill_from_shard(shard, class, most);
-        let is_left = |other: &Shard| *other != shard && self.is_left(*other);
-        let refill_from_left = || self.joined_from(shard).filter(is_left).find_map(refill_from);
+        let left = || self.joined_from(shard).filter(|shard| self.is_left(*shard));
         refill_from(shard)
-            .or_else(refill_from_left)
+            .or_else(|| left().find_map(refill_from))
             .or_else(|| Some(self.use_pool(self.arenas.take_pool()?, shard, class, most)))
             .or_else(|| self.joined_from(shard).find_map(refill_from))
             .or_else(|| Some(self.use_pool(self.arenas.map_and_take_pool()?, shard, class, most)))
@@ -275,10 +274,13 @@ impl<P: PageSource> Heap<P> {
         if let Some(magazine) = unused {
             leave(magazine);
         }
-        if one_way && holds_any {
+        if !one_way {
+            return Direction::BothWays;
+        }
+        if holds_any {
             self.empty_depot(home, class);
         }
-        if one_way { Direction::OneWay { runs } } else { Direction::BothWays }
+        Direction::OneWay { runs }
     }
 
     /// Has a depot let a magazine leave, and says if it had one.

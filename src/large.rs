@@ -57,6 +57,8 @@ type LargeShelves = Shelves<LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 /// larger ones, of which programs have fewer and walk through fewer at a time.
 const SORTED_BLOCK_MAX: usize = 1024;
 
+const _: () = assert!(LARGE_MAGAZINES_PER_LOOK_MAX.is_multiple_of(EVICTIONS_MAX));
+
 const LARGE_DEPOT_SHELVES: usize = shelves_above_base(LARGE_DEPOT_MAGAZINES);
 
 /// The depot of one class, until it is dropped this thread's alone.

@@ -94,12 +94,17 @@ impl DepotBound {
         let beyond_first = self.beyond_first.load(Ordering::Relaxed);
         self.beyond_first.store(beyond_first.saturating_sub(unneeded), Ordering::Relaxed);
         // What went longer ago is not missed.
+        self.forget_what_went();
+    }
+
+    fn forget_what_went(&self) {
         self.unregretted.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
-    /// Forgets what was learnt.
+    /// Is what it was at first, and misses nothing that has gone.
     pub(super) fn forget(&self) {
         self.beyond_first.store(0, Ordering::Relaxed);
+        self.forget_what_went();
     }
 }
 

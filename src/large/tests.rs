@@ -101,13 +101,14 @@ fn the_depots_hold_no_more_than_they_may() {
     let heap = LargeHeap::new(&system);
     let most_in_a_magazine = 64 << 10;
     for _ in 0..40 {
-        for class in LargeClass::all() {
-            flush(&heap, class, take(&heap, class, most_in_a_magazine / class.bytes()));
-            assert!(heap.stock.bytes() <= heap.depot_bytes_max());
+        let taken = LargeClass::all()
+            .map(|class| (class, take(&heap, class, most_in_a_magazine / class.bytes())));
+        for (class, magazine) in taken.collect::<Vec<_>>() {
+            flush(&heap, class, magazine);
+            assert!(heap.stock.bytes() <= LARGE_DEPOT_BYTES_MIN);
         }
-        // As if each round came long after the one before.
-        heap.bound.forget();
-        (0..LARGE_DEPOT_LOOKS).for_each(|_| heap.look_at_depots());
+        // The next round comes long after this one, and misses nothing.
+        (0..LARGE_DEPOT_LOOKS).for_each(|_| heap.bound.look(0));
     }
     assert_eq!(system.live_bytes(), heap.stock.bytes());
     assert!(system.live_bytes() > LARGE_DEPOT_BYTES_MIN / 2);
@@ -136,6 +137,7 @@ fn swing(heap: &TestHeap, classes: &[LargeClass]) {
     let taken = classes.iter().flat_map(|class| magazines(*class).map(|taken| (*class, taken)));
     for (class, magazine) in taken.collect::<Vec<_>>() {
         flush(heap, class, magazine);
+        assert!(heap.stock.bytes() <= heap.depot_bytes_max());
     }
 }
 
@@ -160,7 +162,10 @@ fn a_program_that_swings_pays_for_one_round() {
     assert_eq!(system.taken.load(Ordering::SeqCst), taken);
     // The depots are drawn upon no more.
     for _ in 0..3 * LARGE_DEPOT_LOOKS {
+        let before = heap.stock.bytes();
         heap.look_at_depots();
+        let most = LARGE_MAGAZINES_PER_LOOK_MAX * (64 << 10);
+        assert!(before - heap.stock.bytes() <= most, "one look takes long");
     }
     assert!(heap.stock.bytes() <= LARGE_DEPOT_BYTES_MIN && heap.stock.bytes() > 0);
     assert_all_is_back(&heap, &system);

@@ -30,7 +30,9 @@ fn a_block_that_is_missed_raises_the_bound_by_its_bytes() {
         bound.block_taken(class);
         assert_eq!(bound.bytes(), LARGE_DEPOT_BYTES_MIN + missed * class.bytes());
     }
+    bound.blocks_went(class, 1);
     bound.forget();
+    bound.block_taken(class);
     assert_eq!(bound.bytes(), LARGE_DEPOT_BYTES_MIN);
 }
 

@@ -1,6 +1,6 @@
 //! The pool map: from any address to the size class of the pool that it lies in.
 //!
-//! A radix tree whose leaves have a byte for each pool. It is zero where no pool of blocks is, else the
+//! A radix tree whose leaves have a byte for each pool; those of the first arena are apart. It is zero where no pool of blocks is, else the
 //! number of the pool's class. It is set when a class takes the pool, before any block of it is out, and
 //! cleared when the pool goes back to its arena, before another class may have it.
 //!
@@ -11,11 +11,11 @@
 //! cleared before it was unmapped, which the system ordered before it mapped anything else there. For
 //! an address that nobody owns the answer may be late, and nothing depends on it. So bytes are relaxed.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use static_assertions::const_assert;
 
-use crate::config::{ARENA_BYTES, CLASS_COUNT, POOL_BYTES};
+use crate::config::{ARENA_BYTES, CLASS_COUNT, POOL_BYTES, POOLS_PER_ARENA};
 use crate::os::{PageSource, debug_check};
 use crate::radix::{ADDRESS_BITS, Leaf, Radix, least, root_entries};
 use crate::size_class::SizeClass;
@@ -51,15 +51,50 @@ pub(crate) struct Place {
     pub(crate) offset: usize,
 }
 
+/// Whether the classes of one arena's pools lie in the map itself: most processes that hardly allocate have but one, many
+/// of them run for a moment, and so they touch no tables. Not where each free asks for the class of an address: there
+/// the question which arena it is would cost more.
+const FIRST_LIES_IN_MAP: bool = cfg!(not(feature = "preload"));
+
+/// The classes of the pools of the arena that was covered first.
+struct FirstArena {
+    /// Its address, for good: an arena that is mapped there once more is this one again. Zero, where none is, before
+    /// there is one.
+    start: AtomicUsize,
+    classes: [AtomicU8; POOLS_PER_ARENA],
+}
+
+impl FirstArena {
+    /// That of a map which covers nothing yet.
+    const fn none() -> Self {
+        Self { start: AtomicUsize::new(0), classes: [const { AtomicU8::new(0) }; POOLS_PER_ARENA] }
+    }
+
+    /// Whether the arena at this address is the first, as it is from now on if there was none.
+    fn is_or_becomes(&self, arena: usize) -> bool {
+        // Relaxed: the head of this file says why, as of the bytes.
+        let before = self.start.compare_exchange(0, arena, Ordering::Relaxed, Ordering::Relaxed);
+        before.is_ok() || before == Err(arena)
+    }
+
+    #[inline(always)]
+    fn byte_of(&self, address: usize) -> Option<&AtomicU8> {
+        // Relaxed: as above.
+        let offset = address.wrapping_sub(self.start.load(Ordering::Relaxed));
+        self.classes.get(offset / POOL_BYTES)
+    }
+}
+
 /// The map of one heap. Its tables live as long as their source.
 pub(crate) struct PoolMap {
+    first: FirstArena,
     classes: Radix<Classes, { root_entries(Classes::BITS) }>,
 }
 
 impl PoolMap {
     /// A map without pools.
     pub(crate) const fn new() -> Self {
-        Self { classes: Radix::new() }
+        Self { first: FirstArena::none(), classes: Radix::new() }
     }
 
     /// The class of the pool that `address` lies in, if it lies in a pool of blocks.
@@ -80,7 +115,8 @@ impl PoolMap {
 
     /// Sees to it that the pools of the arena at this address can be set; `false` if they cannot.
     pub(crate) fn cover(&self, arena: usize, pages: &impl PageSource) -> bool {
-        self.classes.cover(arena, pages).is_some()
+        let is_first = FIRST_LIES_IN_MAP && self.first.is_or_becomes(arena);
+        is_first || self.classes.cover(arena, pages).is_some()
     }
 
     /// Notes that the pool at this address is one of `class`. Its arena is covered, and the pool the
@@ -105,8 +141,11 @@ impl PoolMap {
 
     #[inline(always)]
     fn byte_of(&self, address: usize) -> Option<&AtomicU8> {
-        let Classes(bytes) = self.classes.leaf(address)?;
-        Some(&bytes[address >> POOL_BITS & (PLACES - 1)])
+        let in_first = if FIRST_LIES_IN_MAP { self.first.byte_of(address) } else { None };
+        in_first.or_else(|| {
+            let Classes(bytes) = self.classes.leaf(address)?;
+            Some(&bytes[address >> POOL_BITS & (PLACES - 1)])
+        })
     }
 }
 

@@ -415,10 +415,14 @@ fn an_arena_that_the_map_cannot_cover_is_released() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     pages.refuses_tables.store(true, Ordering::SeqCst);
+    // The first needs no tables.
+    let first = take(&arenas, BLOCK_POOLS_PER_ARENA);
     assert!(take_pool(&arenas).is_none());
-    assert_eq!((counts(&arenas), pages.live()), ((0, 0), 0));
+    assert_eq!((counts(&arenas), pages.live()), ((1, 0), 1));
     pages.refuses_tables.store(false, Ordering::SeqCst);
     let pool = take(&arenas, 1);
+    assert_eq!(pages.live(), 2);
+    give(&arenas, first);
     give(&arenas, pool);
     arenas.release_free();
     assert_eq!(pages.live(), 0);

@@ -29,7 +29,7 @@ pub(crate) struct SystemPages {
     tables: AtomicPtr<u8>,
 }
 
-/// Tables that the first arena needs, one for each step from an address to what covers it.
+/// Tables that the second arena needs, one for each step from an address to what covers it; the first needs none.
 const FIRST_TABLES: usize = 2;
 
 /// A page has at least so many bytes.
@@ -42,7 +42,7 @@ impl SystemPages {
         Self { hint: AtomicUsize::new(0), tables: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Maps the first arena and the tables for it at once. What is left over of the mapping costs addresses and no
+    /// Maps the first arena and the tables for the second at once. What is left over of the mapping costs addresses and no
     /// memory, where each call that maps or unmaps costs a process that starts some microseconds.
     fn map_first(&self) -> Option<NonNull<u8>> {
         let span = map_at(0, (2 + FIRST_TABLES) * ARENA_BYTES)?;

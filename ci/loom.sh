@@ -42,7 +42,7 @@ copy_sources() {
     for file in src/pool.rs src/arena/header.rs; do
         replace $file 's/use core::cell::Cell;/use crate::sync::testing::Cell;/'
     done
-    replace src/pool_map.rs 's/use core::sync::atomic::{AtomicU8, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
+    replace src/pool_map.rs 's/use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};/use core::sync::atomic::{AtomicUsize, Ordering};\nuse crate::sync::testing::OwnedByte as AtomicU8;/'
     replace src/trim.rs 's/use core::sync::atomic::{AtomicUsize, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::Counter as AtomicUsize;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
@@ -154,13 +154,13 @@ mistake 'a new pool is made one of a class without the lock' src/heap.rs \
     's/        let mut heap = self.lock(shard, class);\n\(        pool.init(shard, class, zeroed);\n        self.arenas.map().set(pool.address(), class);\n        let range = pool.carve(class, most);\n\)/\1let mut heap = self.lock(shard, class);\n/'
 
 mistake 'a magazine of large blocks leaves the depot of another class' src/large.rs \
-    's/let evicted = self.lock(class)/let evicted = self.lock(LargeClass::at(0))/'
+    's/self.used_from(shard).find_map(|shard| shard.lock(class).pop())/self.used_from(shard).find_map(|shard| shard.lock(LargeClass::at(0)).pop())/'
 mistake 'large blocks that leave stay counted' src/large.rs \
-    's/        self.stock.leaves(bytes_of(class, &magazine));\n        \/\/ SAFETY: the caller owes the blocks/        \/\/ SAFETY: the caller owes the blocks/'
+    's/        self.uncount(class, &magazine);\n        \/\/ SAFETY: the caller owes the blocks/        \/\/ SAFETY: the caller owes the blocks/'
 mistake 'large blocks are given back and stay in their depot' src/large.rs \
-    's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.stock.comes(bytes_of(class, \&twice));\nlet _ = self.lock(class).push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
+    's/        Some(magazine)\n/        let (head, len) = magazine.into_chain();\nlet twice = unsafe { Magazine::from_chain(head, len) };\nself.count(class, \&twice);\nlet _ = self.shard(shard).lock(class).push(twice);\nSome(unsafe { Magazine::from_chain(head, len) })\n/'
 mistake 'a fork leaves the depots of large blocks open' src/large.rs \
-    's/self.bases.iter().for_each(|base| base.lock/self.bases[1..].iter().for_each(|base| base.lock/'
+    's/flat_map(|shard| &shard.bases) {\n            base.lock_and/flat_map(|shard| \&shard.bases[1..]) {\n            base.lock_and/'
 
 mistake 'what another thread has asked for waits for a thread' src/heap/parked.rs \
     's/let Some(known) = known() else { return false };/let known = known().unwrap_or(0);/'

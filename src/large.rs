@@ -1,10 +1,14 @@
-//! Large blocks: the side of the system allocator, with a depot of magazines for each class in front
-//! of it, which all threads share.
+//! Large blocks: the side of the system allocator, with a depot of magazines for each class and each shard
+//! in front of it.
 //!
 //! A block of a class is taken from the system allocator with the layout of the class, not of the
 //! request, and goes back with that, so that any request of the class may have it next. It can go back
 //! at any moment: nothing here is carved or cut. What is too large or too much aligned for a class is
 //! none of this floor's.
+//!
+//! Shards keep threads apart, as in the heap of small blocks: what a thread leaves it finds again, near its core, and
+//! seldom meets another at a lock. But no block knows where it came from: it is left in the shard of the thread that
+//! frees it, and a thread whose own shard has none of a class takes what another has before it asks the system.
 //!
 //! The depots are bounded together, in bytes: by what the program has shown that it asks for again, or by a fraction of
 //! what it has of the system allocator, so that they cost a large heap little and a small one not much. A magazine that
@@ -21,16 +25,17 @@ mod swings;
 use core::alloc::GlobalAlloc;
 use core::ops::DerefMut;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::block::{Magazine, address_of};
 use crate::config::{
     LARGE_CLASS_COUNT, LARGE_DEPOT_MAGAZINES, LARGE_MAGAZINES_PER_LOOK_MAX,
-    LARGE_TAKEN_PER_DEPOT_BYTE,
+    LARGE_TAKEN_PER_DEPOT_BYTE, SHARD_COUNT,
 };
 use crate::depot::{Depot, DepotBase, EVICTIONS_MAX, Shelves, Stock, shelves_above_base};
 use crate::large_class::LargeClass;
 use crate::os::{abort_corrupt, debug_check};
+use crate::pool::Shard;
 use crate::sync::Lock;
 use bound::DepotBound;
 use demand::{Demand, not_below_zero};
@@ -38,8 +43,12 @@ pub(crate) use swings::Swings;
 
 /// What all threads share of large blocks, over the allocator `S` that the blocks come from.
 pub(crate) struct LargeHeap<S> {
-    bases: [Lock<DepotBase>; LARGE_CLASS_COUNT],
-    shelves: LargeShelves,
+    shards: [LargeShard; SHARD_COUNT],
+    /// So many shards, the first ones, have ever been left a magazine.
+    shards_used: AtomicUsize,
+    /// Magazines of each class, in all shards. Relaxed, and never below what the depots hold: as their bytes in
+    /// [`Stock`]. Who finds none need not ask one shard after the other.
+    magazines: [AtomicU32; LARGE_CLASS_COUNT],
     stock: Stock,
     bound: DepotBound,
     /// Bytes of blocks of all classes that the system allocator has given and not got back, as far as
@@ -50,7 +59,32 @@ pub(crate) struct LargeHeap<S> {
     system: S,
 }
 
-/// What the depots keep their magazines on.
+/// What the threads of one shard have left.
+struct LargeShard {
+    bases: [Lock<DepotBase>; LARGE_CLASS_COUNT],
+    shelves: LargeShelves,
+}
+
+impl LargeShard {
+    const fn new() -> Self {
+        Self {
+            bases: [const { Lock::new(DepotBase::EMPTY) }; LARGE_CLASS_COUNT],
+            shelves: LargeShelves::new(),
+        }
+    }
+
+    fn base(&self, class: LargeClass) -> &Lock<DepotBase> {
+        // The index is in range, so the remainder changes nothing but the proof.
+        &self.bases[class.index() % LARGE_CLASS_COUNT]
+    }
+
+    fn lock(&self, class: LargeClass) -> LargeDepot<'_, impl DerefMut<Target = DepotBase>> {
+        // SAFETY: the base of this class's depot, behind its lock; no other function opens a depot.
+        unsafe { self.shelves.depot(class.index(), self.base(class).lock()) }
+    }
+}
+
+/// What the depots of a shard keep their magazines on.
 type LargeShelves = Shelves<LARGE_CLASS_COUNT, LARGE_DEPOT_SHELVES>;
 
 /// The largest blocks whose magazines are sorted, in bytes: of these at least four lie in a page. It takes as long for
@@ -68,8 +102,9 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// Depots without blocks.
     pub(crate) const fn new(system: S) -> Self {
         Self {
-            bases: [const { Lock::new(DepotBase::EMPTY) }; LARGE_CLASS_COUNT],
-            shelves: LargeShelves::new(),
+            shards: [const { LargeShard::new() }; SHARD_COUNT],
+            shards_used: AtomicUsize::new(0),
+            magazines: [const { AtomicU32::new(0) }; LARGE_CLASS_COUNT],
             stock: Stock::new(),
             bound: DepotBound::new(),
             taken_bytes: AtomicUsize::new(0),
@@ -78,14 +113,41 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
     }
 
-    fn base(&self, class: LargeClass) -> &Lock<DepotBase> {
-        // The index is in range, so the remainder changes nothing but the proof.
-        &self.bases[class.index() % LARGE_CLASS_COUNT]
+    fn shard(&self, shard: Shard) -> &LargeShard {
+        // In range, as the class in `magazines`.
+        &self.shards[shard.index() % SHARD_COUNT]
     }
 
-    fn lock(&self, class: LargeClass) -> LargeDepot<'_, impl DerefMut<Target = DepotBase>> {
-        // SAFETY: the base of this class's depot, behind its lock; no other function opens a depot.
-        unsafe { self.shelves.depot(class.index(), self.base(class).lock()) }
+    fn magazines(&self, class: LargeClass) -> &AtomicU32 {
+        &self.magazines[class.index() % LARGE_CLASS_COUNT]
+    }
+
+    /// The shards that have been left magazines so far, `first` in front if it is one of them.
+    fn used_from(&self, first: Shard) -> impl Iterator<Item = &LargeShard> {
+        // Relaxed: what a shard is left this moment is no loss.
+        let used = self.shards_used.load(Ordering::Relaxed);
+        (0..used).map(move |step| self.shard(Shard::at((first.index() + step) % used)))
+    }
+
+    /// Takes a magazine of `class`, of `shard` if that has one; it is still counted.
+    fn pop(&self, shard: Shard, class: LargeClass) -> Option<Magazine> {
+        // Relaxed: no lock, and no shard after the other, where there is none; one that comes this moment is no loss.
+        if self.magazines(class).load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.used_from(shard).find_map(|shard| shard.lock(class).pop())
+    }
+
+    /// Counts a magazine that is about to come to a depot.
+    fn count(&self, class: LargeClass, magazine: &Magazine) {
+        self.stock.comes(bytes_of(class, magazine));
+        self.magazines(class).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a magazine no more, which has just left its depot, or found no place there.
+    fn uncount(&self, class: LargeClass, magazine: &Magazine) {
+        self.magazines(class).fetch_sub(1, Ordering::Relaxed);
+        self.stock.leaves(bytes_of(class, magazine));
     }
 
     /// A new block of `class`, of which the caller is to tell [`LargeHeap::report_taken`].
@@ -167,24 +229,20 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         self.bound.bytes().max(self.taken_bytes() / LARGE_TAKEN_PER_DEPOT_BYTE)
     }
 
-    /// A magazine of free blocks that other threads, or this one, have left.
-    pub(crate) fn refill(&self, class: LargeClass) -> Option<Magazine> {
-        if self.stock.bytes() == 0 {
-            // No lock while a program only builds up; a magazine that comes this moment is no loss.
-            return None;
-        }
-        let magazine = self.lock(class).pop()?;
-        self.stock.leaves(bytes_of(class, &magazine));
+    /// A magazine of free blocks that threads have left, of `shard` if that has one.
+    pub(crate) fn refill(&self, shard: Shard, class: LargeClass) -> Option<Magazine> {
+        let magazine = self.pop(shard, class)?;
+        self.uncount(class, &magazine);
         self.bound.holding_is(self.stock.bytes());
         Some(magazine)
     }
 
-    /// Takes a magazine for the depot of its class, which may make others leave.
+    /// Takes a magazine for the depot of its class in `shard`, which may make others leave.
     ///
     /// # Safety
     ///
     /// - The blocks are of `class`, from this heap.
-    pub(crate) unsafe fn flush(&self, class: LargeClass, magazine: Magazine) {
+    pub(crate) unsafe fn flush(&self, shard: Shard, class: LargeClass, magazine: Magazine) {
         if magazine.is_empty() {
             return;
         }
@@ -192,8 +250,13 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         // Else each round of a program would find its blocks in a little less order than the one before.
         let is_sorted = class.bytes() <= SORTED_BLOCK_MAX;
         let magazine = if is_sorted { magazine.sorted() } else { magazine };
-        self.stock.comes(bytes_of(class, &magazine));
-        let mut depot = self.lock(class);
+        self.count(class, &magazine);
+        let used = shard.index() + 1;
+        // Relaxed: as in `used_from`. Not written to each time, for all read it.
+        if self.shards_used.load(Ordering::Relaxed) < used {
+            self.shards_used.fetch_max(used, Ordering::Relaxed);
+        }
+        let mut depot = self.shard(shard).lock(class);
         let overflow = depot.push(magazine);
         let unused = depot.pop_unused();
         drop(depot);
@@ -207,8 +270,8 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// Has some magazines leave if the depots hold more than they may.
     fn evict_for_room(&self) {
         self.stock.evict_beyond(self.depot_bytes_max(), |index| {
-            let class = LargeClass::at(index);
-            let bytes = self.evict(class);
+            let (class, shard) = (LargeClass::at(index), Shard::at(index / LARGE_CLASS_COUNT));
+            let bytes = self.evict(shard, class);
             self.bound.blocks_went(class, (bytes / class.bytes()) as u32);
             bytes > 0
         });
@@ -222,10 +285,9 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         }
     }
 
-    /// Has a depot let a magazine leave, and returns its bytes.
-    fn evict(&self, class: LargeClass) -> usize {
-        let evicted = self.lock(class).pop();
-        evicted.map_or(0, |magazine| {
+    /// Has a depot of `class` let a magazine leave, that of `shard` if it has one, and returns its bytes.
+    fn evict(&self, shard: Shard, class: LargeClass) -> usize {
+        self.pop(shard, class).map_or(0, |magazine| {
             // SAFETY: what a depot holds came through `flush`.
             unsafe { self.leave(class, magazine) }
         })
@@ -238,7 +300,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     ///
     /// - The blocks are of `class`, from this heap.
     unsafe fn leave(&self, class: LargeClass, magazine: Magazine) -> usize {
-        self.stock.leaves(bytes_of(class, &magazine));
+        self.uncount(class, &magazine);
         // SAFETY: the caller owes the blocks.
         unsafe { self.give_back(class, magazine) }
     }
@@ -269,7 +331,7 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         let mut bytes = 0;
         for class in LargeClass::all() {
             loop {
-                let evicted = self.evict(class);
+                let evicted = self.evict(Shard::FIRST, class);
                 bytes += evicted;
                 if evicted == 0 {
                     break;
@@ -282,7 +344,8 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     /// Blocks in the depots, and bytes of them.
     pub(crate) fn cached(&self) -> (usize, usize) {
         LargeClass::all().fold((0, 0), |(all_blocks, bytes), class| {
-            let blocks = self.base(class).lock().blocks();
+            let blocks_in = |shard: &LargeShard| shard.base(class).lock().blocks();
+            let blocks = self.used_from(Shard::FIRST).map(blocks_in).sum::<usize>();
             (all_blocks + blocks, bytes + blocks * class.bytes())
         })
     }
@@ -292,18 +355,21 @@ impl<S: GlobalAlloc> LargeHeap<S> {
         not_below_zero(self.taken_bytes.load(Ordering::Relaxed))
     }
 
-    /// Closes all locks, so that a `fork` finds no depot half changed.
-    pub(crate) fn lock_for_fork(&self) {
-        self.bases.iter().for_each(|base| base.lock_and_leave_closed(|_| {}));
+    /// Closes the locks of the first `shards` shards, those that threads may join, so that a `fork` finds no depot half
+    /// changed.
+    pub(crate) fn lock_for_fork(&self, shards: usize) {
+        for base in self.shards.iter().take(shards).flat_map(|shard| &shard.bases) {
+            base.lock_and_leave_closed(|_| {});
+        }
     }
 
     /// Opens all locks after a `fork`, in the parent or in the child.
     ///
     /// # Safety
     ///
-    /// - [`LargeHeap::lock_for_fork`] was called before, by this thread or its image in the parent.
-    pub(crate) unsafe fn unlock_after_fork(&self) {
-        for base in &self.bases {
+    /// - [`LargeHeap::lock_for_fork`] was called before with as many shards, by this thread or its image in the parent.
+    pub(crate) unsafe fn unlock_after_fork(&self, shards: usize) {
+        for base in self.shards.iter().take(shards).flat_map(|shard| &shard.bases) {
             // SAFETY: the caller owes the call before.
             unsafe { base.force_unlock() };
         }

@@ -28,6 +28,7 @@ use crate::config::{
 use crate::large::LargeHeap;
 use crate::large_class::LargeClass;
 use crate::os::{self, debug_check};
+use crate::pool::Shard;
 
 /// A class is first granted one block for each so many of a full-grown magazine.
 const BLOCKS_PER_FIRST: i32 = 8;
@@ -41,6 +42,8 @@ pub(crate) struct LargeCache {
     spares: [Cell<Magazine>; LARGE_CLASS_COUNT],
     /// Zero until something will flush the cache when the thread ends, and from that moment on.
     bytes_max: Cell<usize>,
+    /// The shard of the heap that it leaves magazines in.
+    shard: Cell<Shard>,
     granted_bytes: Cell<usize>,
     /// Index of the class whose turn it is to lose its room.
     next_to_lose: Cell<usize>,
@@ -59,6 +62,7 @@ impl LargeCache {
             bins: [const { Bin::new() }; LARGE_CLASS_COUNT],
             spares: [const { Cell::new(Magazine::EMPTY) }; LARGE_CLASS_COUNT],
             bytes_max: Cell::new(0),
+            shard: Cell::new(Shard::FIRST),
             granted_bytes: Cell::new(0),
             next_to_lose: Cell::new(0),
             taken_unreported: Cell::new(0),
@@ -102,10 +106,11 @@ impl LargeCache {
         unsafe { self.bin(class).push(block) }
     }
 
-    /// The cache may hold so many bytes: the thread's end has been made to call
-    /// [`LargeCache::flush_for_good`].
-    pub(crate) fn keep_until_exit(&self, bytes_max: usize) {
+    /// The cache may hold so many bytes: the thread, which has joined `shard`, will call
+    /// [`LargeCache::flush_for_good`] at its end.
+    pub(crate) fn keep_until_exit(&self, bytes_max: usize, shard: Shard) {
         self.bytes_max.set(bytes_max);
+        self.shard.set(shard);
     }
 
     /// Loads an empty bin with the spare magazine, and takes a block.
@@ -124,7 +129,7 @@ impl LargeCache {
         if self.blocks_max(class) == 0 {
             return None;
         }
-        let magazine = heap.refill(class)?;
+        let magazine = heap.refill(self.shard.get(), class)?;
         let len = magazine.len() as i32;
         if len > self.bin(class).capacity() {
             self.grant(heap, class, len);
@@ -190,7 +195,7 @@ impl LargeCache {
         let leaving = if has_asked { self.spare(class).replace(full) } else { full };
         if !leaving.is_empty() {
             // SAFETY: what the cache holds of a class came from that class of its heap.
-            unsafe { heap.flush(class, leaving) };
+            unsafe { heap.flush(self.shard.get(), class, leaving) };
             self.grow(heap, class);
         }
     }
@@ -250,7 +255,7 @@ impl LargeCache {
     fn revoke<S: GlobalAlloc>(&self, heap: &LargeHeap<S>, class: LargeClass) {
         for magazine in self.take_all(class) {
             // SAFETY: what the cache holds of a class came from that class of its heap.
-            unsafe { heap.flush(class, magazine) };
+            unsafe { heap.flush(self.shard.get(), class, magazine) };
         }
     }
 

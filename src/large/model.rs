@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::testing::TestSystem;
 use super::*;
 use crate::block::Block;
-use crate::sync::testing::{Cell, Spawned, explore, spawn};
+use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
 
 #[derive(Clone, Default)]
 struct ModelSystem(Arc<TestSystem>);
@@ -77,23 +77,24 @@ impl Model {
         Self::own(class, magazine)
     }
 
-    fn refill(&self, class: LargeClass) -> Option<Magazine> {
-        self.heap.refill(class).map(|magazine| Self::own(class, magazine))
+    fn refill(&self, shard: usize, class: LargeClass) -> Option<Magazine> {
+        self.heap.refill(Shard::at(shard), class).map(|magazine| Self::own(class, magazine))
     }
 
-    fn flush(&self, class: LargeClass, magazine: Magazine) {
+    fn flush(&self, shard: usize, class: LargeClass, magazine: Magazine) {
         // SAFETY: models flush what this heap gave them for this class.
-        unsafe { self.heap.flush(class, magazine) }
+        unsafe { self.heap.flush(Shard::at(shard), class, magazine) }
     }
 
     fn assert_is_valid(&self, class: LargeClass) {
-        assert!(self.heap.lock(class).is_valid(), "depot in disorder");
+        let mut depots = self.heap.used_from(Shard::FIRST).map(|shard| shard.lock(class));
+        assert!(depots.all(|mut depot| depot.is_valid()), "depot in disorder");
     }
 
     fn assert_all_is_back(&self) {
         LargeClass::all().for_each(|class| self.assert_is_valid(class));
         self.heap.empty_depots();
-        assert_eq!(self.heap.stock.bytes(), 0);
+        assert_eq!((self.heap.stock.bytes(), self.heap.cached()), (0, (0, 0)));
         assert_eq!(self.heap.taken_bytes.load(Ordering::SeqCst), 0);
         assert_eq!(self.system.0.live_bytes(), 0);
     }
@@ -112,17 +113,17 @@ fn a_magazine_goes_from_one_thread_to_one_other() {
     explore("large: exchange", || {
         let model = Model::new();
         let [class, _] = classes();
-        let consumers = [0, 1].map(|_| {
+        let consumers = [0, 1].map(|shard| {
             let model = model.clone();
             spawn(move || {
-                if let Some(magazine) = model.refill(class) {
-                    model.flush(class, magazine);
+                if let Some(magazine) = model.refill(shard, class) {
+                    model.flush(shard, class, magazine);
                 }
             })
         });
-        model.flush(class, model.take(class, 2));
-        if let Some(magazine) = model.refill(class) {
-            model.flush(class, magazine);
+        model.flush(0, class, model.take(class, 2));
+        if let Some(magazine) = model.refill(0, class) {
+            model.flush(0, class, magazine);
         }
         consumers.into_iter().for_each(join);
         model.assert_all_is_back();
@@ -133,15 +134,16 @@ fn a_magazine_goes_from_one_thread_to_one_other() {
 fn depots_that_hold_too_much_let_magazines_leave_while_others_come() {
     explore("large: eviction", || {
         let model = Model::new();
-        let threads = classes().map(|class| {
+        let threads = [0, 1].map(|shard| {
+            let class = classes()[shard];
             let held = [2, 1].map(|blocks| Held(model.take(class, blocks)));
             let model = model.clone();
             spawn(move || {
                 for Held(magazine) in held {
-                    model.flush(class, magazine);
+                    model.flush(shard, class, magazine);
                 }
-                if let Some(magazine) = model.refill(class) {
-                    model.flush(class, magazine);
+                if let Some(magazine) = model.refill(shard, class) {
+                    model.flush(shard, class, magazine);
                 }
             })
         });
@@ -155,8 +157,8 @@ fn depots_are_emptied_while_others_use_them() {
     explore("large: emptying", || {
         let model = Model::new();
         let [class, other] = classes();
-        model.flush(class, model.take(class, 1));
-        model.flush(other, model.take(other, 1));
+        model.flush(0, class, model.take(class, 1));
+        model.flush(0, other, model.take(other, 1));
         let emptying = {
             let model = model.clone();
             spawn(move || model.heap.empty_depots())
@@ -164,13 +166,14 @@ fn depots_are_emptied_while_others_use_them() {
         let forking = {
             let model = model.clone();
             spawn(move || {
-                model.heap.lock_for_fork();
+                model.heap.lock_for_fork(1);
+                testing::assert_locks_held(LARGE_CLASS_COUNT);
                 // SAFETY: closed just now.
-                unsafe { model.heap.unlock_after_fork() };
+                unsafe { model.heap.unlock_after_fork(1) };
             })
         };
-        if let Some(magazine) = model.refill(class) {
-            model.flush(class, magazine);
+        if let Some(magazine) = model.refill(0, class) {
+            model.flush(0, class, magazine);
         }
         join(emptying);
         join(forking);

@@ -24,13 +24,14 @@ fn take(heap: &TestHeap, class: LargeClass, blocks: usize) -> Magazine {
 
 fn flush(heap: &TestHeap, class: LargeClass, magazine: Magazine) {
     // SAFETY: tests flush what this heap gave them for this class.
-    unsafe { heap.flush(class, magazine) }
+    unsafe { heap.flush(Shard::FIRST, class, magazine) }
 }
 
 fn assert_all_is_back(heap: &TestHeap, system: &TestSystem) {
     heap.empty_depots();
     assert_eq!(system.live_bytes(), 0);
-    assert_eq!(heap.stock.bytes(), 0);
+    assert_eq!((heap.stock.bytes(), heap.cached()), (0, (0, 0)));
+    assert!(heap.magazines.iter().all(|count| count.load(Ordering::SeqCst) == 0));
     assert_eq!(heap.taken_bytes.load(Ordering::SeqCst), 0);
 }
 
@@ -39,13 +40,69 @@ fn a_magazine_that_one_thread_left_is_the_next_ones() {
     let system = TestSystem::default();
     let heap = LargeHeap::new(&system);
     let class = class_of(1024);
-    assert!(heap.refill(class).is_none());
+    assert!(heap.refill(Shard::FIRST, class).is_none());
     flush(&heap, class, take(&heap, class, 3));
-    assert!(heap.refill(class_of(1152)).is_none());
-    let magazine = heap.refill(class).expect("what was flushed");
+    assert!(heap.refill(Shard::FIRST, class_of(1152)).is_none());
+    let magazine = heap.refill(Shard::FIRST, class).expect("what was flushed");
     assert_eq!((magazine.len(), magazine.is_valid()), (3, true));
     assert_eq!(system.taken.load(Ordering::SeqCst), 3);
     flush(&heap, class, magazine);
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn a_thread_finds_what_its_shard_was_left_and_else_what_another_was() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let class = class_of(1024);
+    let shards = [Shard::at(3), Shard::at(0), Shard::at(1)];
+    let leave_all = || {
+        shards.map(|shard| {
+            let magazine = take(&heap, class, 2);
+            let first = magazine.first();
+            // SAFETY: the heap gave it for this class.
+            unsafe { heap.flush(shard, class, magazine) };
+            first
+        })
+    };
+    let firsts = leave_all();
+    assert_eq!(heap.cached(), (6, 6 * 1024));
+    for (shard, first) in shards.into_iter().zip(firsts) {
+        let found = heap.refill(shard, class).expect("what this shard was left");
+        assert_eq!(found.first(), first);
+        flush(&heap, class, found);
+        let found = heap.refill(Shard::FIRST, class).expect("what was flushed");
+        // SAFETY: the heap gave it for this class.
+        unsafe { heap.give_back(class, found) };
+    }
+    leave_all();
+    for _ in shards {
+        // Of a shard that was never left anything, behind all that were.
+        let found = heap.refill(Shard::at(7), class).expect("what another shard was left");
+        // SAFETY: as above.
+        unsafe { heap.give_back(class, found) };
+    }
+    assert!(heap.refill(Shard::at(7), class).is_none());
+    leave_all();
+    assert_all_is_back(&heap, &system);
+}
+
+#[test]
+fn the_depots_of_all_shards_are_bounded_together() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let class = class_of(8192);
+    let blocks = 8;
+    for number in 0..4 * LARGE_DEPOT_BYTES_MIN / (blocks * class.bytes()) {
+        let magazine = take(&heap, class, blocks);
+        // SAFETY: the heap gave it for this class.
+        unsafe { heap.flush(Shard::at(number), class, magazine) };
+        assert!(heap.stock.bytes() <= heap.depot_bytes_max());
+    }
+    for shard in Shard::all() {
+        let len = heap.shard(shard).lock(class).len();
+        assert!(len > 0 && len < 3 * LARGE_DEPOT_MAGAZINES / SHARD_COUNT, "{shard:?}: {len}");
+    }
     assert_all_is_back(&heap, &system);
 }
 
@@ -63,7 +120,7 @@ fn blocks_that_came_back_in_no_order_are_handed_out_by_where_they_lie_in_a_range
         unsafe { magazine.push(blocks[index * 11 % blocks.len()].cast()) };
     }
     flush(&heap, class, magazine);
-    let mut magazine = heap.refill(class).expect("what was flushed");
+    let mut magazine = heap.refill(Shard::FIRST, class).expect("what was flushed");
     let popped: Vec<_> = core::iter::from_fn(|| magazine.pop()).collect();
     // No two of these blocks are as near to each other as such a step is long.
     let steps = |block| address_of(block) % SORTED_RANGE_BYTES / SORTED_STEP_BYTES;
@@ -131,7 +188,8 @@ fn the_depots_may_hold_a_fraction_of_what_is_taken() {
 fn swing(heap: &TestHeap, classes: &[LargeClass]) {
     let magazines = |class: LargeClass| {
         let blocks = (64 << 10) / class.bytes();
-        let magazine = move || heap.refill(class).unwrap_or_else(|| take(heap, class, blocks));
+        let magazine =
+            move || heap.refill(Shard::FIRST, class).unwrap_or_else(|| take(heap, class, blocks));
         core::iter::repeat_with(magazine).take(LARGE_DEPOT_MAGAZINES)
     };
     let taken = classes.iter().flat_map(|class| magazines(*class).map(|taken| (*class, taken)));
@@ -197,7 +255,7 @@ fn what_is_no_longer_used_makes_place() {
     };
     fill(old);
     fill(new);
-    let count = |class: LargeClass| heap.lock(class).len();
+    let count = |class: LargeClass| heap.shard(Shard::FIRST).lock(class).len();
     assert!(count(old) < count(new), "{} and {}", count(old), count(new));
     assert_all_is_back(&heap, &system);
 }

@@ -15,7 +15,7 @@ struct Owner<'a> {
 impl<'a> Owner<'a> {
     fn new(heap: &'a LargeHeap<&'a TestSystem>, bytes_max: usize) -> Self {
         let cache = LargeCache::new();
-        cache.keep_until_exit(bytes_max);
+        cache.keep_until_exit(bytes_max, Shard::FIRST);
         Self { cache, heap }
     }
 
@@ -180,7 +180,7 @@ fn after_its_end_a_thread_keeps_nothing() {
 #[test]
 fn the_default_lets_every_class_have_full_magazines() {
     let owner = LargeCache::new();
-    owner.keep_until_exit(Config::DEFAULT.cache_limits().large_bytes);
+    owner.keep_until_exit(Config::DEFAULT.cache_limits().large_bytes, Shard::FIRST);
     for (bytes, blocks) in [(576, 64), (1024, 64), (4096, 16), (8192, 8), (32768, 2)] {
         assert_eq!(owner.blocks_max(class_of(bytes)), blocks, "{bytes}");
     }

@@ -146,6 +146,10 @@ mod checked {
     pub(crate) struct OwnedByte(core::sync::atomic::AtomicU8);
 
     impl OwnedByte {
+        pub(crate) const fn new(byte: u8) -> Self {
+            Self(core::sync::atomic::AtomicU8::new(byte))
+        }
+
         pub(crate) fn load(&self, order: Ordering) -> u8 {
             read_at(self.0.as_ptr().addr());
             self.0.load(order)

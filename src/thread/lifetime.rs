@@ -40,8 +40,11 @@ fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
     }
     caches.small_trim_follower.begin(&SMALL_TRIM_REQUESTS);
     caches.large_trim_follower.begin(&LARGE_TRIM_REQUESTS);
-    caches.large.keep_until_exit(limits.large_bytes);
-    let Some(known) = caches.small.keep_until_exit(&HEAP, cores(), limits) else { return false };
+    let known = caches.small.keep_until_exit(&HEAP, cores(), limits);
+    if let Some(shard) = caches.small.joined() {
+        caches.large.keep_until_exit(limits.large_bytes, shard);
+    }
+    let Some(known) = known else { return false };
     caches.small_trim_follower.take_over(known);
     // It may do without an exchange from now on, as the thread before it.
     HEAP.tick();
@@ -132,7 +135,7 @@ pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
 unsafe extern "C" fn lock_for_fork() {
     CONFIG.lock_and_leave_closed(|_| {});
     HEAP.lock_for_fork(cores());
-    LARGE_HEAP.lock_for_fork();
+    LARGE_HEAP.lock_for_fork(cores());
 }
 
 unsafe extern "C" fn unlock_in_parent() {
@@ -155,7 +158,7 @@ unsafe extern "C" fn unlock_in_child() {
 /// - [`lock_for_fork`] was called before, by this thread or its image in the parent.
 unsafe fn unlock_after_fork() {
     // SAFETY: the caller owes the call before.
-    unsafe { LARGE_HEAP.unlock_after_fork() };
+    unsafe { LARGE_HEAP.unlock_after_fork(cores()) };
     // SAFETY: as above.
     unsafe { HEAP.unlock_after_fork(cores()) };
     // SAFETY: as above.

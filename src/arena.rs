@@ -32,6 +32,7 @@ use crate::os::{self, PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
 use crate::sync::Lock;
+use crate::use_map::UseMap;
 use header::Arena;
 use lists::ArenaLists;
 pub(crate) use news::News;
@@ -44,6 +45,8 @@ const CHECKED_ARENAS_MAX: usize = 64;
 pub(crate) struct Arenas<P> {
     lists: Lock<ArenaLists>,
     map: PoolMap,
+    /// Which blocks are in use, as far as debug builds note it.
+    uses: UseMap,
     /// What one thread, whichever comes first, is told; it guards nothing.
     news: News,
     /// The time as of the last tick, in milliseconds.
@@ -58,6 +61,7 @@ impl<P: PageSource> Arenas<P> {
         Self {
             lists: Lock::new(ArenaLists::EMPTY),
             map: PoolMap::new(),
+            uses: UseMap::new(),
             news: News::new(),
             now: AtomicUsize::new(0),
             looked_at: AtomicUsize::new(0),
@@ -140,7 +144,7 @@ impl<P: PageSource> Arenas<P> {
             // SAFETY: so many arenas were mapped, one after the other.
             unsafe { start.add(number * ARENA_BYTES) }
         });
-        if starts.clone().all(|start| self.map.cover(start.as_ptr().addr(), &self.pages)) {
+        if starts.clone().all(|start| self.cover(start.as_ptr().addr())) {
             return Some((start, count));
         }
         for start in starts {
@@ -149,6 +153,13 @@ impl<P: PageSource> Arenas<P> {
             unsafe { self.pages.release(start) };
         }
         None
+    }
+
+    /// Sees to it that the pools of the arena at this address can be noted, and in debug builds its blocks; `false` if
+    /// they cannot.
+    fn cover(&self, arena: usize) -> bool {
+        let are_noted = !cfg!(debug_assertions) || self.uses.cover(arena, &self.pages);
+        are_noted && self.map.cover(arena, &self.pages)
     }
 
     /// What has happened that some thread, one for each, is to act upon.
@@ -199,6 +210,11 @@ impl<P: PageSource> Arenas<P> {
     #[inline(always)]
     pub(crate) fn map(&self) -> &PoolMap {
         &self.map
+    }
+
+    /// Which blocks are in use, as far as debug builds note it.
+    pub(crate) fn uses(&self) -> &UseMap {
+        &self.uses
     }
 
     /// Takes back empty pools, which the caller owns and gives up; arenas that become empty may go.

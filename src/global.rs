@@ -327,8 +327,7 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
         match small_class(layout) {
             Some(class) => {
                 let block = alone(|| thread::alloc(class, &self.config));
-                // SAFETY: just allocated.
-                unsafe { wrong_use::noted(block, class, &self.config) }
+                wrong_use::noted(block, class)
             }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.alloc_large(layout) },
@@ -343,8 +342,7 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
         match small_class(layout) {
             Some(class) => {
                 let block = alone(|| thread::alloc_zeroed(class, layout.size(), &self.config));
-                // SAFETY: just allocated.
-                unsafe { wrong_use::noted(block, class, &self.config) }
+                wrong_use::noted(block, class)
             }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.alloc_large_zeroed(layout) },

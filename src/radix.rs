@@ -52,7 +52,8 @@ pub(crate) unsafe trait Leaf: Sync {
 
 type Mid<L> = [AtomicPtr<L>; MID_ENTRIES];
 
-/// A tree. Its tables live as long as their source; it has [`root_entries`] of its leaves' bits.
+/// A tree. Its tables live as long as their source; it has [`root_entries`] of its leaves' bits, or none and covers
+/// nothing.
 pub(crate) struct Radix<L, const ROOT_ENTRIES: usize> {
     root: [AtomicPtr<Mid<L>>; ROOT_ENTRIES],
 }
@@ -73,7 +74,7 @@ impl<L: Leaf, const ROOT_ENTRIES: usize> Radix<L, ROOT_ENTRIES> {
     /// As [`Radix::leaf`], mapped if there was none; `None` if there is no more memory, or the address is
     /// beyond all that the tree tells apart.
     pub(crate) fn cover(&self, address: usize, pages: &impl PageSource) -> Option<&L> {
-        const { assert!(ROOT_ENTRIES == root_entries(L::BITS)) };
+        const { assert!(ROOT_ENTRIES == root_entries(L::BITS) || ROOT_ENTRIES == 0) };
         self.leaf(address).or_else(|| self.cover_slow(address, pages))
     }
 

@@ -1,8 +1,8 @@
 //! The use map: which blocks are in use, so that debug builds notice what is freed twice.
 //!
 //! A radix tree whose leaves have a bit for each address where a block may start. It is set when the
-//! block is given out and cleared when it is freed. Nothing is mapped for it before the first block is
-//! noted, so that release builds have none.
+//! block is given out and cleared when it is freed. An arena is covered as it is mapped, so that each of its
+//! blocks can be noted. Release builds have a tree without a root, of no size, which covers nothing.
 //!
 //! Any thread may call it at any time, without a lock. A block's bit is its owner's, and is ordered as the
 //! block is by whatever hands that on. Two threads that both take themselves for the owner meet at the
@@ -27,10 +27,16 @@ unsafe impl Leaf for Bits {
 }
 
 const_assert!(size_of::<Bits>() <= ARENA_BYTES && WORDS.is_power_of_two());
+// An arena lies under one leaf.
+const_assert!((1_u64 << Bits::BITS).is_multiple_of(ARENA_BYTES as u64));
+
+const ROOT_ENTRIES: usize = if cfg!(debug_assertions) { root_entries(Bits::BITS) } else { 0 };
+
+const_assert!(cfg!(debug_assertions) || size_of::<UseMap>() == 0);
 
 /// Which blocks of one heap are in use.
 pub(crate) struct UseMap {
-    bits: Radix<Bits, { root_entries(Bits::BITS) }>,
+    bits: Radix<Bits, ROOT_ENTRIES>,
 }
 
 impl UseMap {
@@ -39,11 +45,17 @@ impl UseMap {
         Self { bits: Radix::new() }
     }
 
-    /// Notes that the block at this address is in use, and says if it was before; `None`, and nothing is
-    /// noted, if there is no memory for it.
-    pub(crate) fn set(&self, block: usize, pages: &impl PageSource) -> Option<bool> {
-        let (word, bit) = place_in(self.bits.cover(block, pages)?, block);
-        Some(word.fetch_or(bit, Ordering::Relaxed) & bit != 0)
+    /// Sees to it that the blocks of the arena at this address can be noted; `false` if they cannot.
+    pub(crate) fn cover(&self, arena: usize, pages: &impl PageSource) -> bool {
+        self.bits.cover(arena, pages).is_some()
+    }
+
+    /// Notes that the block at this address, of an arena that is covered, is in use, and says if it was before.
+    pub(crate) fn set(&self, block: usize) -> bool {
+        self.bits.leaf(block).is_some_and(|leaf| {
+            let (word, bit) = place_in(leaf, block);
+            word.fetch_or(bit, Ordering::Relaxed) & bit != 0
+        })
     }
 
     /// Notes that the block at this address is not in use, and says if it was before.
@@ -70,5 +82,5 @@ fn place_in(Bits(words): &Bits, block: usize) -> (&AtomicUsize, usize) {
     (&words[word], 1 << (number % usize::BITS as usize))
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests;

@@ -8,9 +8,8 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
-use crate::config::Config;
 use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
@@ -71,30 +70,16 @@ pub(crate) fn check_request(layout: Layout) {
     }
 }
 
-/// Notes that a block of `class` is given out, and passes it on; null if that cannot be noted.
-///
-/// # Safety
-///
-/// - `block` is null, or a block of `class` that [`thread::alloc`] or its like has just given, and the caller
-///   gives it up for the answer.
+/// Notes that a block of `class` is given out, or null, and passes it on.
 #[inline(always)]
-pub(crate) unsafe fn noted(block: *mut u8, class: SizeClass, chosen: &Config) -> *mut u8 {
-    if !cfg!(debug_assertions) {
-        return block;
-    }
-    let Some(given) = NonNull::new(block) else { return block };
-    match thread::begin_use(block.addr()) {
-        Some(false) => block,
-        Some(true) => os::abort_saying(format_args!(
+pub(crate) fn noted(block: *mut u8, class: SizeClass) -> *mut u8 {
+    if cfg!(debug_assertions) && !block.is_null() && thread::begin_use(block.addr()) {
+        os::abort_saying(format_args!(
             "block of {} bytes at {block:p} given out while it is in use: the heap is corrupt",
             class.bytes(),
-        )),
-        None => {
-            // SAFETY: the caller owes the block.
-            alone(|| unsafe { thread::dealloc(given, class, chosen) });
-            ptr::null_mut()
-        }
+        ));
     }
+    block
 }
 
 /// Looks at what is about to be freed; a small block is then noted as free.

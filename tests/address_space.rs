@@ -30,8 +30,8 @@ use random::Random;
 #[global_allocator]
 static GLOBAL: Obmalloc = Obmalloc::new();
 
-/// The address space of the process, with its program and libraries.
-const LIMIT: u64 = 256 << 20;
+/// The address space of the process, with its program and libraries; half of it where each operation takes longer.
+const LIMIT: u64 = if cfg!(debug_assertions) { 128 << 20 } else { 256 << 20 };
 
 /// Set in the environment of a process that has the limit.
 const IS_LIMITED: &str = "TEST_IS_LIMITED";

@@ -1,27 +1,22 @@
 //! What debug builds know beyond the heaps: which small blocks are in use, and whether the calling thread
 //! is inside of the allocator. Release builds never ask.
 
+use super::HEAP;
 use super::own::with_caches;
-use crate::os::SystemPages;
-use crate::use_map::UseMap;
 
-static BLOCKS: UseMap = UseMap::new();
-static TABLES: SystemPages = SystemPages::new();
-
-/// Notes that a small block is given out, and says if it was before; `None`, and nothing is noted, if there
-/// is no memory for it.
-pub(crate) fn begin_use(block: usize) -> Option<bool> {
-    BLOCKS.set(block, &TABLES)
+/// Notes that a small block is given out, and says if it was before.
+pub(crate) fn begin_use(block: usize) -> bool {
+    HEAP.arenas().uses().set(block)
 }
 
 /// Notes that a small block is freed, and says if it was in use.
 pub(crate) fn end_use(block: usize) -> bool {
-    BLOCKS.clear(block)
+    HEAP.arenas().uses().clear(block)
 }
 
 /// Whether a small block is in use.
 pub(crate) fn is_in_use(block: usize) -> bool {
-    BLOCKS.is_set(block)
+    HEAP.arenas().uses().is_set(block)
 }
 
 /// Notes whether the thread is inside of the allocator from now on, and says if it was.

@@ -1,8 +1,8 @@
 //! The pool map: from any address to the size class of the pool that it lies in.
 //!
-//! A radix tree whose leaves have a byte for each pool; those of the first arena are apart. It is zero where no pool of blocks is, else the
-//! number of the pool's class. It is set when a class takes the pool, before any block of it is out, and
-//! cleared when the pool goes back to its arena, before another class may have it.
+//! A radix tree whose leaves have a byte for each pool; those of the first arena lie apart. A byte is zero where no
+//! pool of blocks is, else the number of the pool's class. It is set when a class takes the pool, before any block of
+//! it is out, and cleared when the pool goes back to its arena, before another class may have it.
 //!
 //! Any thread may look up any address at any time, without a lock. The answer is exact for whoever
 //! owns what is there. A live block came to its owner from the thread that set the byte by way of a

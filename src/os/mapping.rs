@@ -42,8 +42,8 @@ impl SystemPages {
         Self { hint: AtomicUsize::new(0), tables: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Maps the first arena and the tables for the second at once. What is left over of the mapping costs addresses and no
-    /// memory, where each call that maps or unmaps costs a process that starts some microseconds.
+    /// Maps the first arena and the tables for the second at once. What is left over of the mapping costs addresses
+    /// and no memory, where each call that maps or unmaps costs a process that starts some microseconds.
     fn map_first(&self) -> Option<NonNull<u8>> {
         let span = map_at(0, (2 + FIRST_TABLES) * ARENA_BYTES)?;
         let before = bytes_to_aligned(span, ARENA_BYTES);

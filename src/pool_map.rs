@@ -72,14 +72,14 @@ impl FirstArena {
 
     /// Whether the arena at this address is the first, as it is from now on if there was none.
     fn is_or_becomes(&self, arena: usize) -> bool {
-        // Relaxed: the head of this file says why, as of the bytes.
+        // Relaxed, as the bytes are: whoever owns what lies there has it by way of the thread that covered the arena.
         let before = self.start.compare_exchange(0, arena, Ordering::Relaxed, Ordering::Relaxed);
         before.is_ok() || before == Err(arena)
     }
 
     #[inline(always)]
     fn byte_of(&self, address: usize) -> Option<&AtomicU8> {
-        // Relaxed: as above.
+        // Relaxed: see `is_or_becomes`; for an address that nobody owns the answer may be late.
         let offset = address.wrapping_sub(self.start.load(Ordering::Relaxed));
         self.classes.get(offset / POOL_BYTES)
     }

@@ -33,9 +33,12 @@ fn an_empty_map_knows_no_address() {
 fn each_class_is_found_in_all_of_its_pool_and_nowhere_else() {
     let pages = TestPages::default();
     let map = PoolMap::new();
-    let pool = 7 * ARENA_BYTES + 5 * POOL_BYTES;
-    assert!(map.cover(pool, &&pages));
-    for class in SizeClass::all() {
+    // In the first arena, and in one that has tables.
+    let pools = [7, 9].map(|arena| arena * ARENA_BYTES + 5 * POOL_BYTES);
+    for (pool, class) in
+        pools.into_iter().flat_map(|pool| SizeClass::all().map(move |class| (pool, class)))
+    {
+        assert!(map.cover(pool - 5 * POOL_BYTES, &&pages));
         map.set(pool, class);
         assert_eq!(map.class_at(pool - 1), None);
         assert_eq!(map.class_at(pool + POOL_BYTES), None);

@@ -1,5 +1,5 @@
-//! What debug builds know beyond the heaps: which small blocks are in use, and whether the calling thread
-//! is inside of the allocator. Release builds never ask.
+//! What debug builds know: which small blocks are in use, and whether the calling thread is inside of the
+//! allocator. Release builds never ask.
 
 use super::HEAP;
 use super::own::with_caches;

@@ -1,7 +1,7 @@
 //! The one lock of the crate, and a place apart for what it guards.
 //!
-//! A spinning lock that yields its time slice while it waits: an allocator cannot use a mutex that
-//! may itself allocate or unwind. It is held for bounded work only, never across a call to the
+//! A spinning lock that yields its time slice when it has waited for a while: an allocator cannot use a mutex
+//! that may itself allocate or unwind. It is held for bounded work only, never across a call to the
 //! operating system, and no thread ever holds two of them except around `fork`.
 //!
 //! In this crate's own tests under `cfg(loom)` it is `modelled` instead: loom then runs a test with

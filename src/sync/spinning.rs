@@ -1,13 +1,19 @@
 //! The lock of every build but the model's.
 
 use core::cell::UnsafeCell;
+use core::hint;
 use core::ops::DerefMut;
 
 use crossbeam_utils::CachePadded;
 use spin::RelaxStrategy;
-use spin::mutex::SpinMutex;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::os;
+
+/// How often a thread looks at a closed lock before it yields. A lock is held for less time than that takes,
+/// unless whoever holds it was interrupted; and where other processes want the processor, a yield gives it to
+/// them for milliseconds. `--cfg obmalloc_yield_at_once` makes each wait a yield, for others to count.
+const LOOKS_BEFORE_YIELD: u32 = if cfg!(obmalloc_yield_at_once) { 0 } else { 256 };
 
 /// Gives the rest of the time slice away while a lock is closed: whoever holds it may be waiting for
 /// this very core.
@@ -32,6 +38,21 @@ impl<T> Lock<T> {
     /// Waits for the lock and holds it until the guard is dropped.
     #[inline]
     pub(crate) fn lock(&self) -> impl DerefMut<Target = T> {
+        match self.0.try_lock() {
+            Some(guard) => guard,
+            None => self.lock_slow(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) -> SpinMutexGuard<'_, T, Yield> {
+        for _ in 0..LOOKS_BEFORE_YIELD {
+            if !self.0.is_locked() {
+                break;
+            }
+            hint::spin_loop();
+        }
         self.0.lock()
     }
 
@@ -39,7 +60,7 @@ impl<T> Lock<T> {
     /// opens it. Out of line, for many locks are closed one after the other, and seldom.
     #[inline(never)]
     pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
-        let guard = self.0.lock();
+        let guard = self.lock();
         look(&guard);
         core::mem::forget(guard);
     }
@@ -78,5 +99,46 @@ impl<T> Guarded<T> {
     pub(crate) unsafe fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the caller owes that no other thread and no caller of this function is in here.
         change(unsafe { &mut *self.0.get() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_waits_for_as_long_as_a_lock_is_closed() {
+        let lock = Lock::new("closed");
+        let (arrival, arrived) = mpsc::channel();
+        thread::scope(|scope| {
+            let mut guard = lock.lock();
+            let waiter = scope.spawn(|| {
+                arrival.send(()).expect("this test receives it");
+                *lock.lock()
+            });
+            arrived.recv().expect("the waiter sends it");
+            // Far longer than a thread looks before it yields.
+            thread::sleep(Duration::from_millis(20));
+            *guard = "opened";
+            drop(guard);
+            assert_eq!(waiter.join().expect("the waiter ends well"), "opened");
+        });
+    }
+
+    #[test]
+    fn no_two_threads_are_inside_at_once() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = if cfg!(miri) { 100 } else { 20_000 };
+        let lock = Lock::new(0);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..ROUNDS).for_each(|_| *lock.lock() += 1));
+            }
+        });
+        assert_eq!(*lock.lock(), THREADS * ROUNDS);
     }
 }

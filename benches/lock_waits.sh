@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Counts how often threads wait for a lock of the heap as they become more. In a build in which a waiting thread
 # yields at once, that is how often they yield, since nothing else in these workloads does; in the usual build a
-# thread yields that has waited for long. Prints both for a million operations. On a machine with fewer cores
-# than threads the long waits are for a thread that was interrupted with the lock held.
+# thread yields that has waited for long, up to 128 times. Prints both for a million operations. On a machine with
+# fewer cores than threads the long waits are for a thread that was interrupted with the lock held.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -28,10 +28,10 @@ use crate::config::{
     ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
     POOLS_PER_LOOK_MAX,
 };
-use crate::os::{self, PageSource, debug_check};
+use crate::os::{PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
-use crate::sync::Lock;
+use crate::sync::{Backoff, Lock};
 use crate::use_map::UseMap;
 use header::Arena;
 use lists::ArenaLists;
@@ -95,6 +95,7 @@ impl<P: PageSource> Arenas<P> {
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
     /// be mapped.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
+        let mut backoff = Backoff::new();
         let (reserved, populate) = loop {
             let mut lists = self.lists.lock();
             if let Some(begun) = lists.begin_mapping() {
@@ -105,7 +106,7 @@ impl<P: PageSource> Arenas<P> {
             }
             // Another thread maps the last that may be, of which there is a pool for this one.
             drop(lists);
-            os::yield_now();
+            backoff.wait();
             if let Some(taken) = self.take_pool() {
                 return Some(taken);
             }

@@ -74,11 +74,20 @@ pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
 
 /// Sleeps for about so long.
 pub(crate) fn sleep(time: Duration) {
-    // No more than fits, which is more than three weeks.
-    let milliseconds = time.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
-    // By a function that std's own start calls as well: the loader has one symbol less to find.
-    // SAFETY: no file is waited for.
-    unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
+    // No more than fits into any system's, which is 68 years.
+    let seconds = time.as_secs().min(i32::MAX as u64);
+    let time = libc::timespec { tv_sec: seconds as _, tv_nsec: time.subsec_nanos() as _ };
+    // As in `cores`, where the kernel's structure is known to be the library's.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    // SAFETY: `time` is valid for the read, and nobody asks what was left of it.
+    unsafe {
+        libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>())
+    };
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    // SAFETY: as above.
+    unsafe {
+        libc::nanosleep(&raw const time, ptr::null_mut())
+    };
 }
 
 /// Processors that the calling thread may run on, or zero if the system does not say.

@@ -14,9 +14,6 @@ use loom::sync::{Mutex, MutexGuard};
 
 use super::testing;
 
-// Loom's threads wait without it.
-const _: fn() = crate::os::yield_now;
-
 /// A value that one thread at a time may see, if the protocol is right.
 pub(crate) struct Lock<T> {
     /// Made by the first use, since loom's objects exist inside a model alone. Leaked, so that a

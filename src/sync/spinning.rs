@@ -1,33 +1,15 @@
 //! The lock of every build but the model's.
 
 use core::cell::UnsafeCell;
-use core::hint;
 use core::ops::DerefMut;
 
 use crossbeam_utils::CachePadded;
-use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-use crate::os;
-
-/// How often a thread looks at a closed lock before it yields. A lock is held for less time than that takes,
-/// unless whoever holds it was interrupted; and where other processes want the processor, a yield gives it to
-/// them for milliseconds. `--cfg obmalloc_yield_at_once` makes each wait a yield, for others to count.
-const LOOKS_BEFORE_YIELD: u32 = if cfg!(obmalloc_yield_at_once) { 0 } else { 256 };
-
-/// Gives the rest of the time slice away while a lock is closed: whoever holds it may be waiting for
-/// this very core.
-struct Yield;
-
-impl RelaxStrategy for Yield {
-    #[inline]
-    fn relax() {
-        os::yield_now();
-    }
-}
+use super::Backoff;
 
 /// A value that one thread at a time may see, alone on its cache lines.
-pub(crate) struct Lock<T>(CachePadded<SpinMutex<T, Yield>>);
+pub(crate) struct Lock<T>(CachePadded<SpinMutex<T>>);
 
 impl<T> Lock<T> {
     /// An open lock around `value`.
@@ -46,14 +28,17 @@ impl<T> Lock<T> {
 
     #[cold]
     #[inline(never)]
-    fn lock_slow(&self) -> SpinMutexGuard<'_, T, Yield> {
-        for _ in 0..LOOKS_BEFORE_YIELD {
-            if !self.0.is_locked() {
-                break;
+    fn lock_slow(&self) -> SpinMutexGuard<'_, T> {
+        let mut backoff = Backoff::new();
+        loop {
+            // Reading leaves the lock's cache line where it is, which trying would not.
+            if !self.0.is_locked()
+                && let Some(guard) = self.0.try_lock()
+            {
+                return guard;
             }
-            hint::spin_loop();
+            backoff.wait();
         }
-        self.0.lock()
     }
 
     /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
@@ -104,6 +89,8 @@ impl<T> Guarded<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
@@ -126,6 +113,36 @@ mod tests {
             *guard = "opened";
             drop(guard);
             assert_eq!(waiter.join().expect("the waiter ends well"), "opened");
+        });
+    }
+
+    /// How often a thread has begun to wait, which a yield is not; where Linux says so.
+    fn waits_of(thread: &Path) -> Option<u64> {
+        let status = fs::read_to_string(Path::new("/proc").join(thread).join("status")).ok()?;
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count?.trim().parse().ok()
+    }
+
+    /// Else one with a real-time priority would keep the one that it waits for from their core.
+    #[test]
+    fn a_thread_that_waits_for_long_sleeps() {
+        let lock = Lock::new(());
+        let (arrival, arrived) = mpsc::channel();
+        thread::scope(|scope| {
+            let guard = lock.lock();
+            scope.spawn(|| {
+                arrival.send(fs::read_link("/proc/thread-self")).expect("this test receives it");
+                drop(lock.lock());
+            });
+            let Ok(waiter) = arrived.recv().expect("the waiter sends it") else { return };
+            let Some(before) = waits_of(&waiter) else { return };
+            // Sending may be one, sleeping for as long as the lock is closed is many.
+            let has_slept = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(10));
+                waits_of(&waiter) > Some(before + 2)
+            });
+            drop(guard);
+            assert!(has_slept);
         });
     }
 

@@ -72,22 +72,27 @@ pub(crate) fn spawn(run: extern "C" fn(*mut c_void) -> *mut c_void) -> bool {
     created == 0
 }
 
-/// Sleeps for about so long.
+/// Sleeps for about so long. May change `errno`.
 pub(crate) fn sleep(time: Duration) {
     // No more than fits into any system's, which is 68 years.
     let seconds = time.as_secs().min(i32::MAX as u64);
-    let time = libc::timespec { tv_sec: seconds as _, tv_nsec: time.subsec_nanos() as _ };
-    // As in `cores`, where the kernel's structure is known to be the library's.
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    sleep_for(libc::timespec { tv_sec: seconds as _, tv_nsec: time.subsec_nanos() as _ });
+}
+
+/// By waiting for a word that nobody else knows: a sandbox that lets threads wait for a lock lets them do this, and
+/// unlike the library's functions it is no point at which a thread may be cancelled, as `free` must not be.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn sleep_for(time: libc::timespec) {
+    let word: u32 = 0;
+    let waits = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: `word` and `time` are valid for the reads, and the structure is the kernel's where a word has 64 bits.
+    unsafe { libc::syscall(libc::SYS_futex, &raw const word, waits, word, &raw const time) };
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn sleep_for(time: libc::timespec) {
     // SAFETY: `time` is valid for the read, and nobody asks what was left of it.
-    unsafe {
-        libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>())
-    };
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-    // SAFETY: as above.
-    unsafe {
-        libc::nanosleep(&raw const time, ptr::null_mut())
-    };
+    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
 }
 
 /// Processors that the calling thread may run on, or zero if the system does not say.

@@ -34,6 +34,8 @@ use crate::wrong_use::{self, alone};
 /// A request that cannot be served, since the system gives no more memory or the size is beyond
 /// what an address space holds, returns null. There are no panics on any path.
 ///
+/// Neither a free nor a request that is served changes `errno`, whatever the system refuses meanwhile.
+///
 /// Debug builds (those with `debug_assertions` for this crate) notice wrong use at once, in any thread: a
 /// small block freed twice, or freed or resized with the layout of another size class, or as a large one; what
 /// is no block, or the middle of a small one, freed as a small one; a request of no bytes; a signal handler
@@ -156,6 +158,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// Passes a request on to the other allocator, which may be the program's own and call this one.
     #[inline(always)]
     fn pass<R>(request: impl FnOnce() -> R) -> R {
+        let request = || os::keeping_errno(request);
         if Self::is_over_system() { alone(request) } else { request() }
     }
 
@@ -164,7 +167,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     #[inline(always)]
     fn count_passed(&self, bytes: isize) {
         if Self::is_over_system() {
-            alone(|| thread::count_passed(bytes, &self.config));
+            alone(|| os::keeping_errno(|| thread::count_passed(bytes, &self.config)));
         }
     }
 

@@ -78,6 +78,24 @@ mod pin;
 #[path = "os/unpinned.rs"]
 mod pin;
 
+#[cfg(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly",
+    target_vendor = "apple",
+))]
+mod errno;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly",
+    target_vendor = "apple",
+)))]
+#[path = "os/no_errno.rs"]
+mod errno;
+
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[path = "os/constant_offset.rs"]
 mod offset;
@@ -110,6 +128,9 @@ compile_error!("the feature `preload` is for Linux with glibc, on x86-64 and AAr
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use errno::keeping_errno;
+#[cfg(feature = "preload")]
+pub(crate) use errno::set_errno;
 pub(crate) use offset::in_register;
 pub(crate) use pin::is_shared_library;
 pub(crate) use sanitizer::{expect_in_use, poison, unpoison};

@@ -78,7 +78,7 @@ fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
 /// Null, and `errno` says why.
 #[cold]
 fn no_memory() -> *mut u8 {
-    upstream::set_errno(libc::ENOMEM);
+    os::set_errno(libc::ENOMEM);
     ptr::null_mut()
 }
 

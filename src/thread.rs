@@ -28,7 +28,7 @@ use crate::heap::Heap;
 use crate::large::LargeHeap;
 use crate::large_cache::LargeCache;
 use crate::large_class::LargeClass;
-use crate::os::{self, SystemPages, ThreadExit};
+use crate::os::{self, SystemPages, ThreadExit, keeping_errno};
 use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
@@ -48,7 +48,7 @@ use of_process as own;
 pub(crate) use of_process::{
     class_at, dealloc_anywhere, may_use_caches, pop, trim_upstream, upstream_usable_size,
 };
-use own::{keeping_errno, trim_system_allocator, with_caches};
+use own::{trim_system_allocator, with_caches};
 #[cfg(not(feature = "preload"))]
 use plain as own;
 
@@ -172,7 +172,7 @@ fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
 fn takes_over(chosen: &Config) -> bool {
     let has_taken_over = with_caches(|caches| prepare(caches, chosen));
     if has_taken_over {
-        follow_news(chosen);
+        keeping_errno(|| follow_news(chosen));
     }
     has_taken_over
 }
@@ -181,32 +181,37 @@ fn takes_over(chosen: &Config) -> bool {
 #[cold]
 #[inline(never)]
 fn refill_slow(class: SizeClass, chosen: &Config, reads_as_zero: bool) -> *mut u8 {
-    let block = with_caches(|caches| {
-        caches.follow_trim();
-        let cache = &caches.small;
-        if !cache.refill(&HEAP, class) {
-            // The system has no more: what is cached may complete a pool of another class, and what the
-            // system allocator holds may be an arena.
-            caches.flush();
-            if !HEAP.arenas().is_at_bound() {
-                trim_system_allocator();
-            }
-            if !cache.refill(&HEAP, class) {
-                return ptr::null_mut();
-            }
-        }
-        let is_tuned = || config(chosen).system_tuning() == SystemTuning::Full;
-        if HEAP.arenas().news().take_growth() && is_tuned() {
-            // With its thresholds so far up, the system allocator may keep what small blocks now need.
+    keeping_errno(|| {
+        let block = with_caches(|caches| refill(caches, class, chosen, reads_as_zero));
+        follow_news(chosen);
+        block
+    })
+}
+
+#[inline]
+fn refill(caches: &Caches, class: SizeClass, chosen: &Config, reads_as_zero: bool) -> *mut u8 {
+    caches.follow_trim();
+    let cache = &caches.small;
+    if !cache.refill(&HEAP, class) {
+        // The system has no more: what is cached may complete a pool of another class, and what the
+        // system allocator holds may be an arena.
+        caches.flush();
+        if !HEAP.arenas().is_at_bound() {
             trim_system_allocator();
         }
-        let block =
-            if reads_as_zero { cache.pop_reserve_zeroed(class) } else { cache.pop_reserve(class) };
-        cache.flush_unless_keeping(&HEAP, class);
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
-    });
-    follow_news(chosen);
-    block
+        if !cache.refill(&HEAP, class) {
+            return ptr::null_mut();
+        }
+    }
+    let is_tuned = || config(chosen).system_tuning() == SystemTuning::Full;
+    if HEAP.arenas().news().take_growth() && is_tuned() {
+        // With its thresholds so far up, the system allocator may keep what small blocks now need.
+        trim_system_allocator();
+    }
+    let block =
+        if reads_as_zero { cache.pop_reserve_zeroed(class) } else { cache.pop_reserve(class) };
+    cache.flush_unless_keeping(&HEAP, class);
+    block.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 #[cold]
@@ -267,14 +272,16 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     if let Some(block) = with_caches(|caches| caches.large.pop_spare(class)) {
         return block.as_ptr();
     }
-    takes_over(chosen);
-    tune_once_in_use(chosen);
-    with_caches(|caches| {
-        caches.follow_trim();
-        let take = || caches.large.take(&LARGE_HEAP, class);
-        let refilled = caches.large.refill(&LARGE_HEAP, class);
-        let block = refilled.or_else(|| or_after_trim(class.bytes(), take));
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    keeping_errno(|| {
+        takes_over(chosen);
+        tune_once_in_use(chosen);
+        with_caches(|caches| {
+            caches.follow_trim();
+            let take = || caches.large.take(&LARGE_HEAP, class);
+            let refilled = caches.large.refill(&LARGE_HEAP, class);
+            let block = refilled.or_else(|| or_after_trim(class.bytes(), take));
+            block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        })
     })
 }
 
@@ -283,13 +290,15 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
-    takes_over(chosen);
-    tune_once_in_use(chosen);
-    with_caches(|caches| {
-        caches.follow_trim();
-        let take = || caches.large.take_zeroed(&LARGE_HEAP, class);
-        let block = or_after_trim(class.bytes(), take);
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    keeping_errno(|| {
+        takes_over(chosen);
+        tune_once_in_use(chosen);
+        with_caches(|caches| {
+            caches.follow_trim();
+            let take = || caches.large.take_zeroed(&LARGE_HEAP, class);
+            let block = or_after_trim(class.bytes(), take);
+            block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        })
     })
 }
 
@@ -323,16 +332,18 @@ pub(crate) unsafe fn release_large(
     if Layout::from_size_align(new_size, LARGE_ALIGNMENT).is_err() {
         return ptr::null_mut();
     }
-    // SAFETY: the caller owes the block, and the size has just been looked at.
-    let resize = || NonNull::new(unsafe { LARGE_HEAP.resize(class, block, new_size) });
-    let resized = or_after_trim(new_size, resize);
-    if resized.is_some() {
-        let given = -(class.bytes() as isize);
-        with_caches(|caches| caches.large.count_taken(&LARGE_HEAP, given));
-        LARGE_HEAP.report_passed(new_size as isize);
-        tune_once_in_use(chosen);
-    }
-    resized.map_or(ptr::null_mut(), NonNull::as_ptr)
+    keeping_errno(|| {
+        // SAFETY: the caller owes the block, and the size has just been looked at.
+        let resize = || NonNull::new(unsafe { LARGE_HEAP.resize(class, block, new_size) });
+        let resized = or_after_trim(new_size, resize);
+        if resized.is_some() {
+            let given = -(class.bytes() as isize);
+            with_caches(|caches| caches.large.count_taken(&LARGE_HEAP, given));
+            LARGE_HEAP.report_passed(new_size as isize);
+            tune_once_in_use(chosen);
+        }
+        resized.map_or(ptr::null_mut(), NonNull::as_ptr)
+    })
 }
 
 /// What `request`, for so many bytes, has from the system allocator; if that is nothing, what it has

@@ -3,7 +3,7 @@
 //! These never come back here: `__libc_malloc` and its kin call no other allocator, however many the
 //! process has.
 
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -81,22 +81,6 @@ impl Hidden {
         self.address.store(found, Ordering::Relaxed);
         found
     }
-}
-
-/// The calling thread's error number.
-pub(crate) fn errno() -> c_int {
-    // SAFETY: `__errno_location` has no conditions.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: what it returns is valid, and this thread's.
-    unsafe { place.read() }
-}
-
-/// Sets the calling thread's error number.
-pub(crate) fn set_errno(number: c_int) {
-    // SAFETY: `__errno_location` has no conditions.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: what it returns is valid, and this thread's.
-    unsafe { place.write(number) };
 }
 
 /// Bytes of a page of the system's.

@@ -4,7 +4,7 @@ use core::ffi::c_int;
 
 use super::{allocate, allocate_small, ask_upstream, class_of_aligned, no_memory};
 use crate::config::ALIGNMENT;
-use crate::os::upstream;
+use crate::os::{self, upstream};
 
 /// A block with an alignment, a power of two.
 fn allocate_aligned(alignment: usize, size: usize) -> *mut u8 {
@@ -25,7 +25,7 @@ fn allocate_aligned(alignment: usize, size: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut u8 {
     if !alignment.is_power_of_two() {
-        upstream::set_errno(libc::EINVAL);
+        os::set_errno(libc::EINVAL);
         return core::ptr::null_mut();
     }
     allocate_aligned(alignment, size)

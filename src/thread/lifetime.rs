@@ -25,6 +25,10 @@ pub(super) fn prepare(caches: &Caches, chosen: &Config) -> bool {
 #[cold]
 #[inline(never)]
 fn prepare_slow(caches: &Caches, chosen: &Config) -> bool {
+    os::keeping_errno(|| begin(caches, chosen))
+}
+
+fn begin(caches: &Caches, chosen: &Config) -> bool {
     // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
     // another thread while the first registration is under way is not covered by it; where Rust
     // starts the process, its first allocation comes before its first thread.

@@ -109,7 +109,7 @@ pub(super) fn or_after_hook(
 #[inline(never)]
 fn after_hook_slow(chosen: &Config, again: impl FnOnce() -> *mut u8) -> *mut u8 {
     let exhausted = |mapped_bytes| Pressure::Exhausted { mapped_bytes };
-    call_hook(chosen, exhausted, again).unwrap_or(ptr::null_mut())
+    os::keeping_errno(|| call_hook(chosen, exhausted, again)).unwrap_or(ptr::null_mut())
 }
 
 /// Acts upon what the arenas have told, if nobody has yet. Called with no lock held and no cache in use.

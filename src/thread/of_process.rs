@@ -100,14 +100,6 @@ pub(super) fn start_thread(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> b
 /// Nothing: a program that knows nothing of this allocator has no hook.
 pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 
-/// Calls what may change `errno`, and sets it back.
-pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
-    let before = upstream::errno();
-    let result = call();
-    upstream::set_errno(before);
-    result
-}
-
 /// Whether the thread has a cache to be used now; it gets one if it is the first time.
 pub(crate) fn may_use_caches() -> bool {
     caches_of_thread().is_some() || (upstream::thread_slot().is_null() && make_caches())

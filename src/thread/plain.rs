@@ -24,11 +24,6 @@ pub(super) fn with_caches_if_any<R>(use_caches: impl FnOnce(&Caches) -> R) -> Op
 /// The thread's end has flushed its caches, which still work.
 pub(super) fn caches_are_flushed() {}
 
-/// Calls what may change `errno`, which nobody looks at.
-pub(super) fn keeping_errno<R>(call: impl FnOnce() -> R) -> R {
-    call()
-}
-
 /// Why a variable has no meaning here that it has elsewhere: none is like that.
 pub(super) fn refusal(_name: &[u8]) -> Option<&'static str> {
     None

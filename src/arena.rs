@@ -19,6 +19,7 @@ mod header;
 mod lists;
 mod news;
 mod retention;
+mod runs;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::census::{FoundPool, Surveyor};
 use crate::config::{
     ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
-    POOLS_PER_LOOK_MAX,
+    POOLS_PER_LOOK_MAX, STAYING_PER_LOOK_MAX,
 };
 use crate::os::{PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
@@ -126,6 +127,7 @@ impl<P: PageSource> Arenas<P> {
             let start = unsafe { start.add(number * ARENA_BYTES) };
             // SAFETY: just mapped, and nothing else refers to it.
             lists.insert_new(unsafe { Arena::new(start, is_populated) });
+            lists.runs.join(&self.map, start.as_ptr().addr());
         }
         let taken = lists.take_pool(now);
         let told = lists.take_told();
@@ -289,6 +291,7 @@ impl<P: PageSource> Arenas<P> {
         let rest = most.saturating_sub(unlinked);
         // A few pools more than an arena's are not worth a system call each.
         let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
+        self.release_staying();
         let went = released + purged;
         // Where nothing goes, nor would it at once.
         let goes_on = surplus > most && went > 0;
@@ -332,6 +335,15 @@ impl<P: PageSource> Arenas<P> {
         purged
     }
 
+    /// Releases some of the empty arenas that stay mapped, if they need not any more.
+    fn release_staying(&self) {
+        let mut lists = self.lists.lock();
+        let most = if lists.runs.are_few() { STAYING_PER_LOOK_MAX } else { 0 };
+        let staying = lists.unlink_staying(most);
+        drop(lists);
+        self.release(staying);
+    }
+
     /// Gives back all that is free: releases the empty arenas and purges the free pools of the others.
     /// Returns the bytes.
     pub(crate) fn release_free(&self) -> usize {
@@ -342,19 +354,20 @@ impl<P: PageSource> Arenas<P> {
     /// Releases every empty arena, and returns the bytes.
     fn release_empty(&self) -> usize {
         let leaving = self.lists.lock().unlink_empty(0, usize::MAX);
-        self.release(leaving)
+        let released = self.release(leaving);
+        // Later than those, which may have been their neighbours.
+        let staying = self.lists.lock().unlink_staying(usize::MAX);
+        released + self.release(staying)
     }
 
     /// Releases a chain of arenas that are in no list, and returns the bytes. One that the system
-    /// does not take, since that would split a mapping too many, is purged and stays.
+    /// does not take, since that would split a mapping too many, or that it should not, is purged and stays.
     fn release(&self, mut leaving: Option<Arena>) -> usize {
         let (mut released, mut purged_bytes) = (0, 0);
         while let Some(arena) = leaving {
             leaving = arena.next();
-            let start = arena.start();
-            debug_check!(arena.is_empty(), "arena released in use", start.as_ptr().addr());
-            // SAFETY: the arena came from `map`, is empty, and in no list any more.
-            if unsafe { self.pages.release(start) } {
+            debug_check!(arena.is_empty(), "arena released in use", arena.start().as_ptr().addr());
+            if self.release_one(arena) {
                 released += 1;
                 continue;
             }
@@ -365,6 +378,21 @@ impl<P: PageSource> Arenas<P> {
             self.lists.lock().counts.released += released;
         }
         released * ARENA_BYTES + purged_bytes
+    }
+
+    /// Releases an empty arena that is in no list; `false` if it stays mapped.
+    fn release_one(&self, arena: Arena) -> bool {
+        let start = arena.start();
+        let address = start.as_ptr().addr();
+        if !self.lists.lock().runs.leave(&self.map, address) {
+            return false;
+        }
+        // SAFETY: the arena came from `map`, is empty, and in no list any more.
+        let is_released = unsafe { self.pages.release(start) };
+        if !is_released {
+            self.lists.lock().runs.join(&self.map, address);
+        }
+        is_released
     }
 
     /// Shows all arenas. The locks of all classes are held by the caller, so that the header of each pool
@@ -393,7 +421,7 @@ impl<P: PageSource> Arenas<P> {
     fn purge_empty(&self, arena: Arena) -> usize {
         let kept_bytes = self.pages.page_bytes().max(POOL_BYTES);
         let bytes = ARENA_BYTES.saturating_sub(kept_bytes);
-        if bytes == 0 {
+        if bytes == 0 || arena.stays() {
             return 0;
         }
         // SAFETY: less than the arena has.

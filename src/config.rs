@@ -105,6 +105,12 @@ pub const IDLE_BETWEEN_ARENAS_MAX: usize = 64;
 /// In a large heap, one empty arena may stay mapped for each so many in use.
 pub const USED_ARENAS_PER_EMPTY: usize = 8;
 
+/// Runs of arenas side by side that releases may make at most: a quarter of the mappings that Linux gives a process.
+pub const ARENA_RUNS_MAX: usize = 16 * 1024;
+
+/// Empty arenas that stayed mapped lest there be more, and are released at one look at most once there are few.
+pub const STAYING_PER_LOOK_MAX: usize = 64;
+
 /// An arena that becomes empty so soon after its first pool was taken may be wanted again at once.
 pub const YOUNG_MILLISECONDS: usize = 1000;
 

@@ -2,7 +2,8 @@
 //!
 //! A radix tree whose leaves have a byte for each pool; those of the first arena lie apart. A byte is zero where no
 //! pool of blocks is, else the number of the pool's class. It is set when a class takes the pool, before any block of
-//! it is out, and cleared when the pool goes back to its arena, before another class may have it.
+//! it is out, and cleared when the pool goes back to its arena, before another class may have it. That of the pool which
+//! has an arena's headers says whether the arena is mapped.
 //!
 //! Any thread may look up any address at any time, without a lock. The answer is exact for whoever
 //! owns what is there. A live block came to its owner from the thread that set the byte by way of a
@@ -36,7 +37,10 @@ unsafe impl Leaf for Classes {
     const BITS: u32 = POOL_BITS + INDEX_BITS;
 }
 
-const_assert!(CLASS_COUNT < u8::MAX as usize);
+/// What the byte of an arena's first pool is while the arena is mapped. No class has this bit in its number.
+const MAPPED: u8 = 1 << 7;
+
+const_assert!(CLASS_COUNT < MAPPED as usize);
 const_assert!(size_of::<Classes>() <= ARENA_BYTES);
 // An arena lies under one leaf.
 const_assert!((1_u64 << Classes::BITS).is_multiple_of(ARENA_BYTES as u64));
@@ -101,7 +105,7 @@ impl PoolMap {
     #[inline(always)]
     pub(crate) fn class_at(&self, address: usize) -> Option<SizeClass> {
         // Relaxed: the head of this file says why.
-        SizeClass::numbered(self.byte_of(address)?.load(Ordering::Relaxed))
+        SizeClass::numbered(self.byte_of(address)?.load(Ordering::Relaxed) & !MAPPED)
     }
 
     /// The place that `address` lies in; none in the rest behind a pool's last place.
@@ -125,7 +129,18 @@ impl PoolMap {
         self.store(pool, class.number());
     }
 
-    /// Notes that the pool at this address has no blocks. The pool is the caller's.
+    /// Notes that the arena at this address is mapped. It is covered, and the caller has the lock of those that are.
+    pub(crate) fn set_mapped(&self, arena: usize) {
+        self.store(arena, MAPPED);
+    }
+
+    /// Whether an arena is mapped at this address. The caller has the lock.
+    pub(crate) fn is_mapped(&self, arena: usize) -> bool {
+        // Relaxed: the lock orders it behind whatever set and cleared the byte.
+        self.byte_of(arena).is_some_and(|byte| byte.load(Ordering::Relaxed) == MAPPED)
+    }
+
+    /// Notes that the pool at this address has no blocks, or the arena is not mapped. The pool is the caller's.
     pub(crate) fn clear(&self, pool: usize) {
         self.store(pool, 0);
     }

@@ -9,6 +9,9 @@ use crate::pool::Pool;
 /// Every pool but that of the headers.
 pub(super) const ALL_POOLS: u64 = !1;
 
+/// The pool of the headers, which is never free: in `resident`, its bit says that the arena is empty and stays mapped.
+const STAYS: u64 = 1;
+
 /// What is known of an arena; the first of its 64 headers.
 #[repr(C, align(64))]
 pub(super) struct Header {
@@ -17,7 +20,7 @@ pub(super) struct Header {
     /// A bit for each pool that has been given to a class since it was mapped or purged; the others
     /// read as zero.
     pub(super) dirty: Cell<u64>,
-    /// A bit for each pool whose memory is resident: those that are dirty, and what was populated.
+    /// A bit for each pool whose memory is resident: those that are dirty, and what was populated; and [`STAYS`].
     pub(super) resident: Cell<u64>,
     pub(super) next: Cell<Option<Arena>>,
     pub(super) previous: Cell<Option<Arena>>,
@@ -52,14 +55,19 @@ impl Arena {
     }
 
     /// Notes that the memory of an empty arena reads as zero, but for that of its first `kept` pools, of
-    /// which one has the headers. Returns how many pools were resident and are no more.
+    /// which one has the headers, and that the arena stays. Returns how many pools were resident and are no more.
     pub(super) fn note_purged(self, kept: usize) -> usize {
         let kept_bits = u64::MAX >> (POOLS_PER_ARENA - kept.clamp(1, POOLS_PER_ARENA));
         let header = self.header();
         header.dirty.set(header.dirty.get() & kept_bits);
         let resident = header.resident.get();
-        header.resident.set(resident & kept_bits);
+        header.resident.set(resident & kept_bits | STAYS);
         (resident & !kept_bits).count_ones() as usize
+    }
+
+    /// Whether it is empty, and has been purged since the system did not take it, or should not.
+    pub(super) fn stays(self) -> bool {
+        self.header().resident.get() & STAYS != 0
     }
 
     /// That of a pool.
@@ -116,7 +124,7 @@ impl Arena {
         let zeroed = header.dirty.get() & bit == 0;
         header.free.set(header.free.get() & !bit);
         header.dirty.set(header.dirty.get() | bit);
-        header.resident.set(header.resident.get() | bit);
+        header.resident.set(header.resident.get() & !STAYS | bit);
         // SAFETY: the arena is mapped, and only bits from 1 to 63 are ever set.
         let pool = unsafe { Pool::at(self.0.cast(), bit.trailing_zeros() as usize) };
         Some((pool, resident != 0, zeroed))
@@ -126,7 +134,9 @@ impl Arena {
     /// not been purged since is resident.
     pub(super) fn is_valid(self) -> bool {
         let header = self.header();
-        header.free.get() & !ALL_POOLS == 0 && header.dirty.get() & !header.resident.get() == 0
+        header.free.get() & !ALL_POOLS == 0
+            && header.dirty.get() & !header.resident.get() == 0
+            && (self.is_empty() || !self.stays())
     }
 
     /// The free pools of this arena that lie in pages all of whose pools are free; a page has

@@ -3,6 +3,7 @@
 use super::header::{Arena, Claim};
 use super::news::Told;
 use super::retention::Retention;
+use super::runs::Runs;
 use crate::census::ArenaStats;
 use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
@@ -11,20 +12,29 @@ use crate::config::{
 use crate::os::{abort_corrupt, debug_check};
 use crate::pool::Pool;
 
+/// The kinds of lists.
+const KINDS: usize = 3;
+const IDLE: usize = 0;
+const DRY: usize = 1;
+const STAYING: usize = 2;
+
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
-/// Invariants: `lists[0][n]` holds the arenas with `n` free pools of which some are idle, `lists[1][n]`
-/// those with `n` of which none is; bit `n` of `nonempty[i]` is set if and only if `lists[i][n]` has one;
-/// `empty` is the number of arenas in the last lists; `idle` is the number of free pools whose memory is
-/// resident; what a thread has claimed is not free.
+/// Invariants: `lists[IDLE][n]` holds the arenas with `n` free pools of which some are idle, `lists[DRY][n]`
+/// those with `n` of which none is, and the last of `lists[STAYING]` the empty ones that stay mapped; bit `n` of
+/// `nonempty[i]` is set if and only if `lists[i][n]` has one; `empty` is the number of arenas in the last lists, and
+/// `staying` of those that stay; `idle` is the number of free pools whose memory is resident; what a thread has claimed
+/// is not free.
 pub(super) struct ArenaLists {
-    lists: [[Option<Arena>; POOLS_PER_ARENA]; 2],
-    pub(super) nonempty: [u64; 2],
+    lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
+    pub(super) nonempty: [u64; KINDS],
     /// The arena that was mapped last.
     newest: Option<Arena>,
     pub(super) mapped: usize,
     pub(super) empty: usize,
+    staying: usize,
     pub(super) idle: usize,
+    pub(super) runs: Runs,
     pub(super) retention: Retention,
     /// So many were mapped when the heap last said that it has grown, or fewer since.
     grown_to: usize,
@@ -44,12 +54,14 @@ pub(super) struct ArenaLists {
 
 impl ArenaLists {
     pub(super) const EMPTY: Self = Self {
-        lists: [[None; POOLS_PER_ARENA]; 2],
-        nonempty: [0; 2],
+        lists: [[None; POOLS_PER_ARENA]; KINDS],
+        nonempty: [0; KINDS],
         newest: None,
         mapped: 0,
         empty: 0,
+        staying: 0,
         idle: 0,
+        runs: Runs::NONE,
         retention: Retention::FIRST,
         grown_to: 0,
         counts: ArenaStats::NONE,
@@ -170,16 +182,33 @@ impl ArenaLists {
 
     /// The fullest arena with a free pool, and how many it has; of those that are equally full, one with an idle pool.
     fn fullest(&self) -> Option<(Arena, usize)> {
-        let [idle, dry] = self.nonempty.map(u64::trailing_zeros);
+        let fewest = self.nonempty.map(u64::trailing_zeros);
         let (lists, free_pools) =
-            if idle <= dry { (&self.lists[0], idle) } else { (&self.lists[1], dry) };
+            self.lists.iter().zip(fewest).min_by_key(|(_, fewest)| *fewest)?;
         let free_pools = free_pools as usize;
         lists.get(free_pools).copied().flatten().map(|arena| (arena, free_pools))
     }
 
-    /// An empty arena, rather one with an idle pool.
+    /// An empty arena that need not stay, rather one with an idle pool.
     fn first_empty(&self) -> Option<Arena> {
-        self.lists.iter().find_map(|lists| lists[BLOCK_POOLS_PER_ARENA])
+        [IDLE, DRY].iter().find_map(|kind| self.lists[*kind][BLOCK_POOLS_PER_ARENA])
+    }
+
+    fn kind_of(arena: Arena) -> usize {
+        match arena.idle_pools() {
+            _ if arena.stays() => STAYING,
+            0 => DRY,
+            _ => IDLE,
+        }
+    }
+
+    fn count_empty(&mut self, arena: Arena, count: impl Fn(usize) -> usize) {
+        if arena.is_empty() {
+            self.empty = count(self.empty);
+        }
+        if arena.stays() {
+            self.staying = count(self.staying);
+        }
     }
 
     /// The list that an arena with so many free pools belongs into, and its bit. Whoever calls knows how many: to count
@@ -187,13 +216,13 @@ impl ArenaLists {
     fn list_of(&mut self, arena: Arena, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
         debug_check!(arena.free_pools() == free_pools, "free pools miscounted", free_pools);
         let index = free_pools % POOLS_PER_ARENA;
-        let kind = usize::from(arena.idle_pools() == 0);
+        let kind = Self::kind_of(arena);
         (&mut self.lists[kind][index], &mut self.nonempty[kind], 1 << index)
     }
 
     /// Links an arena that has so many free pools, at least one.
     fn insert(&mut self, arena: Arena, free_pools: usize) {
-        self.empty += usize::from(arena.is_empty());
+        self.count_empty(arena, |count| count + 1);
         let (first, nonempty, bit) = self.list_of(arena, free_pools);
         arena.header().previous.set(None);
         arena.header().next.set(*first);
@@ -207,7 +236,7 @@ impl ArenaLists {
     /// Unlinks an arena that has so many free pools, at least one; they, and which of them are resident, are still
     /// those that it was linked with.
     fn remove(&mut self, arena: Arena, free_pools: usize) {
-        self.empty -= usize::from(arena.is_empty());
+        self.count_empty(arena, |count| count - 1);
         let (first, nonempty, bit) = self.list_of(arena, free_pools);
         let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
         match previous {
@@ -285,11 +314,12 @@ impl ArenaLists {
         arena.is_empty() && (!is_young || arena.idle_pools() < BLOCK_POOLS_PER_ARENA / 2)
     }
 
-    /// Unlinks at most `most` empty arenas, until only `kept` are left, and returns them as a chain.
+    /// Unlinks at most `most` empty arenas, until only `kept` are left beside those that stay mapped, and returns them as
+    /// a chain.
     pub(super) fn unlink_empty(&mut self, kept: usize, most: usize) -> Option<Arena> {
         let mut leaving = None;
         let mut left = most;
-        while self.empty > kept
+        while self.empty - self.staying > kept
             && left > 0
             && let Some(arena) = self.first_empty()
         {
@@ -298,22 +328,41 @@ impl ArenaLists {
             leaving = Some(arena);
             left -= 1;
         }
+        self.note_unlinked();
+        leaving
+    }
+
+    /// Unlinks at most `most` of the empty arenas that stay mapped, to see whether they still must, and returns them as a
+    /// chain.
+    pub(super) fn unlink_staying(&mut self, most: usize) -> Option<Arena> {
+        let mut leaving = None;
+        for _ in 0..self.staying.min(most) {
+            let Some(arena) = self.lists[STAYING][BLOCK_POOLS_PER_ARENA] else { break };
+            self.remove_mapped(arena);
+            arena.header().next.set(leaving);
+            leaving = Some(arena);
+        }
+        self.note_unlinked();
+        leaving
+    }
+
+    fn note_unlinked(&mut self) {
         self.grown_to = self.grown_to.min(self.mapped);
         // Only an eighth below the bound it counts as not reached, so that no step to and fro is told.
         let is_below = |soft: usize| self.mapped < soft - soft / 8;
         self.is_pressed &= !self.bounds.soft.is_some_and(is_below);
-        leaving
     }
 
     /// Unlinks the empty arenas that are not worth keeping, once `going` arenas have become such as should go.
     pub(super) fn unlink_surplus(&mut self, going: usize) -> Option<Arena> {
         let most = Retention::empty_arenas_most(self.used());
-        if going == 0 && self.empty <= most {
+        let empty = self.empty - self.staying;
+        if going == 0 && empty <= most {
             return None;
         }
         let idle_before = self.idle;
         // The one that became empty last is the first to go.
-        let kept = self.retention.empty_arenas_kept().max(self.empty.saturating_sub(going));
+        let kept = self.retention.empty_arenas_kept().max(empty.saturating_sub(going));
         let leaving = self.unlink_empty(kept.min(most), usize::MAX);
         self.retention.pools_went(idle_before - self.idle);
         leaving
@@ -322,7 +371,8 @@ impl ArenaLists {
     /// Idle pools between used ones, beyond what there may be.
     pub(super) fn excess(&self) -> usize {
         // Of an empty arena some may be purged, which makes this a little less than there are.
-        let idle_between = self.idle.saturating_sub(self.empty * BLOCK_POOLS_PER_ARENA);
+        let idle_in_empty = (self.empty - self.staying) * BLOCK_POOLS_PER_ARENA;
+        let idle_between = self.idle.saturating_sub(idle_in_empty);
         Retention::excess(idle_between, self.used())
     }
 
@@ -346,7 +396,7 @@ impl ArenaLists {
         let idle_before = self.idle;
         let mut places = claims.iter_mut();
         for free_pools in (1..BLOCK_POOLS_PER_ARENA).rev() {
-            let mut cursor = self.lists[0][free_pools];
+            let mut cursor = self.lists[IDLE][free_pools];
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
                 let pools = arena.free_pages(page_pools);
@@ -387,7 +437,7 @@ impl ArenaLists {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        let mut linked_empty = 0;
+        let (mut linked_empty, mut linked_staying) = (0, 0);
         for (kind, lists) in self.lists.iter().enumerate() {
             for (free_pools, first) in lists.iter().enumerate() {
                 let is_marked = self.nonempty[kind] >> free_pools & 1 == 1;
@@ -397,17 +447,19 @@ impl ArenaLists {
                 let mut cursor = *first;
                 while let Some(arena) = cursor {
                     if arena.free_pools() != free_pools
-                        || kind != usize::from(arena.idle_pools() == 0)
+                        || kind != Self::kind_of(arena)
                         || !arena.is_valid()
                     {
                         return false;
                     }
                     linked_empty += usize::from(arena.is_empty());
+                    linked_staying += usize::from(kind == STAYING);
                     cursor = arena.header().next.get();
                 }
             }
         }
         linked_empty == self.empty
+            && linked_staying == self.staying
             && self.all().count() == self.mapped
             && self.all().map(Arena::idle_pools).sum::<usize>() == self.idle
     }

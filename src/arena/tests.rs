@@ -1,6 +1,7 @@
 mod bounds;
 mod lists;
 mod looks;
+mod staying;
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;

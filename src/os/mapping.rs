@@ -88,15 +88,11 @@ impl PageSource for SystemPages {
         {
             return Some(arena);
         }
-        let arena = match map_at(hint, ARENA_BYTES) {
-            Some(arena) if bytes_to_aligned(arena, ARENA_BYTES) == 0 => arena,
-            Some(elsewhere) => {
-                // SAFETY: just mapped with this length, and nothing refers to it.
-                unsafe { unmap(elsewhere, ARENA_BYTES) };
-                map_aligned(ARENA_BYTES)?
-            }
-            None => map_aligned(ARENA_BYTES)?,
-        };
+        // Where the process has all the mappings that it may have, an aligned arena can only be had where it closes a gap
+        // between others, and the system places it there of itself.
+        let arena = map_if_aligned(hint)
+            .or_else(|| map_aligned(ARENA_BYTES))
+            .or_else(|| map_if_aligned(0))?;
         self.place_below(arena);
         Some(arena)
     }
@@ -176,6 +172,17 @@ impl PageSource for SystemPages {
 /// Bytes to the next multiple of `bytes`, a power of two; zero where that is here.
 fn bytes_to_aligned(start: NonNull<u8>, bytes: usize) -> usize {
     start.as_ptr().addr().wrapping_neg() % bytes
+}
+
+/// Maps an arena at `hint`, or where the system would have it instead, if that is aligned.
+fn map_if_aligned(hint: usize) -> Option<NonNull<u8>> {
+    let mapped = map_at(hint, ARENA_BYTES)?;
+    if bytes_to_aligned(mapped, ARENA_BYTES) == 0 {
+        return Some(mapped);
+    }
+    // SAFETY: just mapped with this length, and nothing refers to it.
+    unsafe { unmap(mapped, ARENA_BYTES) };
+    None
 }
 
 /// Maps `bytes`, a power of two and of pages, at a multiple of that: twice as many, of which it unmaps

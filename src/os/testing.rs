@@ -41,6 +41,8 @@ pub(crate) struct TestPages {
     /// Once so many are mapped at a time, there are no more; zero for no limit.
     pub(crate) most: AtomicUsize,
     pub(crate) refuses_release: AtomicBool,
+    /// Releases that were refused.
+    pub(crate) refused: AtomicUsize,
     pub(crate) refuses_purge: AtomicBool,
     pub(crate) refuses_tables: AtomicBool,
     pub(crate) has_huge: AtomicBool,
@@ -120,6 +122,7 @@ impl PageSource for &TestPages {
 
     unsafe fn release(&self, arena: NonNull<u8>) -> bool {
         if self.refuses_release.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
             return false;
         }
         self.released.fetch_add(1, Ordering::SeqCst);

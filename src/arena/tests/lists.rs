@@ -1,6 +1,6 @@
 //! What the lists count, and what they decide by it.
 
-use super::super::header::Header;
+use super::super::header::{ALL_POOLS, Header};
 use super::*;
 use crate::config::{
     ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX,
@@ -312,7 +312,8 @@ fn a_purged_arena_has_the_pools_of_its_first_page_as_they_were() {
     give(&arenas, pools);
     assert_eq!(arenas.release_free(), 7 * POOL_BYTES);
     let header = arena.header();
-    assert_eq!((header.dirty.get(), header.resident.get()), (0b1110, 0b1110));
+    assert_eq!((header.dirty.get(), header.resident.get() & ALL_POOLS), (0b1110, 0b1110));
+    assert!(arena.stays());
     assert_eq!(idle(&arenas), 3);
     pages.refuses_release.store(false, Ordering::SeqCst);
     arenas.release_free();

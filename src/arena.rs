@@ -1,7 +1,8 @@
 //! Arenas: 256 KiB from the operating system, given to the classes as pools.
 //!
 //! A pool is taken from the fullest arena that has one free, so that sparse arenas drain and can go
-//! back (CPython 2.5; the constant-time order is 3.8's). Arenas with free pools are in 63 lists, one
+//! back (CPython 2.5; the constant-time order is 3.8's): of those with idle pools, whose memory is there, if there are
+//! any. Arenas with free pools are in 63 lists, one
 //! for each number of free pools, and a word has a bit for each list that is not empty: the fullest
 //! arena is one `trailing_zeros` away. Arenas without a free pool are in none of these.
 //!

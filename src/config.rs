@@ -96,10 +96,10 @@ pub const EMPTY_ARENAS_FIRST: usize = 16;
 /// Idle memory that stays once it has been of little use for long, in arenas: 1 MiB.
 pub const EMPTY_ARENAS_LEAST: usize = 4;
 
-/// Empty arenas that stay mapped at most, if few are in use: 64 MiB.
+/// Empty arenas that stay mapped at most, if few are in use and the reserve has not grown beyond: 64 MiB.
 pub const EMPTY_ARENAS_MAX: usize = 256;
 
-/// Idle pools between used ones that stay at most, if few arenas are in use, in arenas: 16 MiB.
+/// Idle pools between used ones that stay at most, if few arenas are in use, as above, in arenas: 16 MiB.
 pub const IDLE_BETWEEN_ARENAS_MAX: usize = 64;
 
 /// In a large heap, one empty arena may stay mapped for each so many in use.
@@ -190,7 +190,7 @@ pub const CORES_PER_SYSTEM_ARENA: usize = 4;
 /// it swings.
 pub const HELD_BYTES_FIRST: usize = if usize::BITS == 64 { 4 << 20 } else { 512 << 10 };
 
-/// What it holds at most, if as much is freed and taken again time after time.
+/// What it holds at most, if as much is freed and taken again time after time; and what the reserve of idle pools does.
 pub const HELD_BYTES_MAX: usize = 1 << 30;
 
 /// Times that as much is freed and taken again before it is held.

@@ -263,8 +263,9 @@ impl<P: PageSource> Heap<P> {
         let mut heap = self.lock(home, class);
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
+        let has_place = !one_way && self.stock(home).has_place(DEPOT_BYTES_MAX);
         let mut depot = heap.depot();
-        let overflow = if one_way { Some(magazine) } else { depot.push(magazine) };
+        let overflow = if has_place { depot.push(magazine) } else { Some(magazine) };
         let unused = depot.pop_unused();
         let holds_any = heap.depot.blocks() > 0;
         drop(heap);

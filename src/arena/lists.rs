@@ -180,13 +180,12 @@ impl ArenaLists {
         }
     }
 
-    /// The fullest arena with a free pool, and how many it has; of those that are equally full, one with an idle pool.
+    /// The fullest arena with an idle pool or, where none has one, with a free pool, and how many free pools it has.
     fn fullest(&self) -> Option<(Arena, usize)> {
-        let fewest = self.nonempty.map(u64::trailing_zeros);
-        let (lists, free_pools) =
-            self.lists.iter().zip(fewest).min_by_key(|(_, fewest)| *fewest)?;
-        let free_pools = free_pools as usize;
-        lists.get(free_pools).copied().flatten().map(|arena| (arena, free_pools))
+        let kind = [IDLE, DRY, STAYING].into_iter().find(|kind| self.nonempty[*kind] != 0)?;
+        let free_pools = self.nonempty[kind].trailing_zeros() as usize;
+        let arena = self.lists[kind].get(free_pools).copied().flatten()?;
+        Some((arena, free_pools))
     }
 
     /// An empty arena that need not stay, rather one with an idle pool.
@@ -284,7 +283,7 @@ impl ArenaLists {
         if is_resident {
             self.idle_is(self.idle - 1);
         } else if self.idle == 0 {
-            self.retention.virgin_pool_taken(self.used());
+            self.retention.virgin_pool_taken();
         }
         Some((pool, is_zeroed))
     }
@@ -355,7 +354,7 @@ impl ArenaLists {
 
     /// Unlinks the empty arenas that are not worth keeping, once `going` arenas have become such as should go.
     pub(super) fn unlink_surplus(&mut self, going: usize) -> Option<Arena> {
-        let most = Retention::empty_arenas_most(self.used());
+        let most = self.retention.empty_arenas_most(self.used());
         let empty = self.empty - self.staying;
         if going == 0 && empty <= most {
             return None;
@@ -373,7 +372,7 @@ impl ArenaLists {
         // Of an empty arena some may be purged, which makes this a little less than there are.
         let idle_in_empty = (self.empty - self.staying) * BLOCK_POOLS_PER_ARENA;
         let idle_between = self.idle.saturating_sub(idle_in_empty);
-        Retention::excess(idle_between, self.used())
+        self.retention.excess(idle_between, self.used())
     }
 
     /// Unlinks empty arenas with at most about so many idle pools, since these were of no use.

@@ -11,16 +11,17 @@
 //!   of no use; what of them exceeds the reserve goes.
 //!
 //! The reserve is small at first and learns from regret: each virgin pool that is asked for soon after
-//! another went keeps one more, up to a bound; time with little need for the reserve makes it smaller, and
-//! smaller than it was at first.
+//! another went keeps one more, so that a heap which is emptied and filled again and again does not fault in its
+//! pages each time; time with little need for the reserve makes it smaller, and smaller than it was at first. The
+//! bounds on what stays when arenas become empty, and between used pools, are never below the reserve.
 //!
 //! Times are milliseconds of a clock that starts anywhere and may wrap.
 #![forbid(unsafe_code)]
 
 use crate::config::{
     BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
-    IDLE_BETWEEN_ARENAS_MAX, LOOK_MILLISECONDS, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY,
-    YOUNG_MILLISECONDS,
+    HELD_BYTES_MAX, IDLE_BETWEEN_ARENAS_MAX, LOOK_MILLISECONDS, POOL_BYTES, RESERVE_FADES_IN_LOOKS,
+    USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
 };
 
 /// Pools of the reserve at first.
@@ -29,7 +30,14 @@ const RESERVE_FIRST: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
 /// Pools of the reserve at least.
 const RESERVE_LEAST: usize = EMPTY_ARENAS_LEAST * BLOCK_POOLS_PER_ARENA;
 
-const _: () = assert!(RESERVE_LEAST <= RESERVE_FIRST && EMPTY_ARENAS_FIRST <= EMPTY_ARENAS_MAX);
+/// Pools of the reserve at most.
+const RESERVE_MOST: usize = HELD_BYTES_MAX / POOL_BYTES;
+
+const _: () = assert!(
+    RESERVE_FIRST <= RESERVE_MOST
+        && RESERVE_LEAST <= RESERVE_FIRST
+        && EMPTY_ARENAS_FIRST <= EMPTY_ARENAS_MAX
+);
 
 /// There is little need for the reserve where not more than one pool of so many is missing at any moment.
 const RESERVE_PER_LITTLE_NEED: usize = 4;
@@ -82,11 +90,10 @@ impl Retention {
     }
 
     /// A pool was asked for, and none was idle.
-    pub(super) fn virgin_pool_taken(&mut self, used_arenas: usize) {
+    pub(super) fn virgin_pool_taken(&mut self) {
         if let Some(fewer) = self.unregretted.checked_sub(1) {
             self.unregretted = fewer;
-            let most = Self::empty_arenas_most(used_arenas) * BLOCK_POOLS_PER_ARENA;
-            self.keep((self.reserve() + 1).min(most));
+            self.keep((self.reserve() + 1).min(RESERVE_MOST));
         }
     }
 
@@ -106,15 +113,17 @@ impl Retention {
     }
 
     /// Empty arenas that stay at most.
-    pub(super) fn empty_arenas_most(used_arenas: usize) -> usize {
-        EMPTY_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY)
+    pub(super) fn empty_arenas_most(&self, used_arenas: usize) -> usize {
+        let share = used_arenas / USED_ARENAS_PER_EMPTY;
+        EMPTY_ARENAS_MAX.max(share).max(self.empty_arenas_kept())
     }
 
     /// Of so many idle pools between used ones, those that are to go at once, since they are more than
     /// there may be; none as long as these are few.
-    pub(super) fn excess(idle_between: usize, used_arenas: usize) -> usize {
+    pub(super) fn excess(&self, idle_between: usize, used_arenas: usize) -> usize {
         let most = IDLE_BETWEEN_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY);
-        let excess = idle_between.saturating_sub(most * BLOCK_POOLS_PER_ARENA);
+        let most = (most * BLOCK_POOLS_PER_ARENA).max(self.reserve());
+        let excess = idle_between.saturating_sub(most);
         if excess < RESERVE_FIRST { 0 } else { excess }
     }
 

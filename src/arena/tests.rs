@@ -279,7 +279,7 @@ fn a_young_arena_goes_when_it_is_empty_if_most_of_it_is_purged() {
 }
 
 #[test]
-fn a_virgin_pool_is_no_regret_while_others_are_idle() {
+fn idle_pools_are_taken_before_purged_ones_of_fuller_arenas() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     // One arena's free pools are purged; two that are sparser come to have idle ones.
@@ -289,11 +289,14 @@ fn a_virgin_pool_is_no_regret_while_others_are_idle() {
     arenas.release_free();
     let kept = give_most(&arenas, sparse, 63);
     assert_eq!(idle(&arenas), 2 * 62);
+    let mut again = take(&arenas, 2 * 62);
+    assert_eq!(idle(&arenas), 0);
+    // Only then is a page missed that went.
     let kept_before = arenas.lists.lock().retention.empty_arenas_kept();
-    let virgin = take(&arenas, 30);
-    assert_eq!(idle(&arenas), 2 * 62, "the fullest arena is the one that was purged");
-    assert_eq!(arenas.lists.lock().retention.empty_arenas_kept(), kept_before);
-    give(&arenas, pools.into_iter().chain(kept).chain(virgin));
+    again.extend(take(&arenas, 30));
+    assert_eq!(pages.mapped.load(Ordering::SeqCst), 3);
+    assert_eq!(arenas.lists.lock().retention.empty_arenas_kept(), kept_before + 1);
+    give(&arenas, pools.into_iter().chain(kept).chain(again));
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

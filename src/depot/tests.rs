@@ -56,6 +56,16 @@ fn one_call_evicts_few_and_looks_at_each_class_once() {
     assert_eq!(looks.get(), EVICTION_LOOKS_MAX);
 }
 
+#[test]
+fn few_have_a_place_where_the_depots_are_full() {
+    let stock = Stock::new();
+    stock.comes(30);
+    assert!((0..100).all(|_| stock.has_place(30)));
+    stock.comes(1);
+    let placed = (0..10 * COME_PER_PLACE).filter(|_| stock.has_place(30)).count();
+    assert_eq!(placed, 10);
+}
+
 /// A magazine of so many blocks that are only counted.
 fn magazine_of(blocks: u32) -> Magazine {
     // SAFETY: none of its blocks is taken, and nobody walks it.

@@ -29,16 +29,13 @@ fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..2000).for_each(|_| retention.virgin_pool_taken(10));
+    (0..2000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST + 1000, "no more is regretted than went");
     retention.pools_went(1_000_000);
-    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(10));
-    assert_eq!(retention.reserve(), EMPTY_ARENAS_MAX * BLOCK_POOLS_PER_ARENA);
-    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(USED_ARENAS_PER_EMPTY * 300));
-    assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_MAX, "all is regretted");
-    retention.pools_went(1_000_000);
-    (0..1_000_000).for_each(|_| retention.virgin_pool_taken(USED_ARENAS_PER_EMPTY * 300));
-    assert_eq!(retention.empty_arenas_kept(), 300);
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
+    assert_eq!(retention.reserve(), RESERVE_MOST);
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
+    assert_eq!(retention.reserve(), RESERVE_MOST, "all is regretted");
 }
 
 #[test]
@@ -48,7 +45,7 @@ fn what_is_missed_late_is_not_regretted() {
     retention.pools_went(1000);
     now += 20 * LOOK_MILLISECONDS;
     retention.look(now, 0);
-    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST);
 }
 
@@ -59,7 +56,7 @@ fn what_is_missed_before_the_first_look_is_regretted() {
     retention.begin(now);
     retention.pools_went(1000);
     retention.look(now + LOOK_MILLISECONDS, 0);
-    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST + 500);
 }
 
@@ -68,7 +65,7 @@ fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     let full = FIRST + 1000;
     let little = full / RESERVE_PER_LITTLE_NEED;
     let mut look = |retention: &mut Retention, missing: usize| {
@@ -95,7 +92,7 @@ fn a_reserve_that_has_faded_learns_anew() {
     assert_eq!(retention.reserve(), RESERVE_LEAST);
     assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_LEAST);
     retention.pools_went(FIRST);
-    (0..FIRST).for_each(|_| retention.virgin_pool_taken(10));
+    (0..FIRST).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), RESERVE_LEAST + FIRST);
 }
 
@@ -136,7 +133,7 @@ fn the_reserve_fades_by_a_sixteenth_a_look() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(16);
-    (0..16).for_each(|_| retention.virgin_pool_taken(10));
+    (0..16).for_each(|_| retention.virgin_pool_taken());
     let reserve = FIRST + 16;
     retention.look(now, reserve);
     assert_eq!(retention.reserve(), reserve, "it was needed until this look");
@@ -155,7 +152,7 @@ fn a_look_after_half_of_what_the_clock_has_is_not_late_and_one_after_more_is() {
         retention.look(0, 0);
         retention.pools_went(10);
         retention.look(elapsed, 0);
-        (0..10).for_each(|_| retention.virgin_pool_taken(10));
+        (0..10).for_each(|_| retention.virgin_pool_taken());
         retention.reserve()
     };
     assert_eq!(reserve_after(usize::MAX / 2), FIRST, "all is forgotten");
@@ -167,7 +164,7 @@ fn a_look_that_comes_late_forgets_nothing() {
     let (mut retention, mut now) = (Retention::FIRST, 1000);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pool_taken(10));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     retention.look(now, FIRST + 1000);
     retention.look(now - 5, FIRST + 1000);
     assert_eq!(retention.reserve(), FIRST + 1000);
@@ -179,13 +176,27 @@ fn what_is_idle_between_used_pools_goes_once_it_is_much_beyond_its_bound() {
     let most = IDLE_BETWEEN_ARENAS_MAX * BLOCK_POOLS_PER_ARENA;
     let excess_in = |used_arenas| {
         [0, most, most + FIRST - 1, most + FIRST, 2 * most + FIRST]
-            .map(|idle| Retention::excess(idle, used_arenas))
+            .map(|idle| Retention::FIRST.excess(idle, used_arenas))
     };
     let small = USED_ARENAS_PER_EMPTY * IDLE_BETWEEN_ARENAS_MAX;
     assert_eq!(excess_in(0), [0, 0, 0, FIRST, most + FIRST]);
     assert_eq!(excess_in(small), excess_in(0));
     // In a large heap, a share of it.
     assert_eq!(excess_in(2 * small), [0, 0, 0, 0, FIRST]);
+}
+
+#[test]
+fn the_bounds_are_never_below_what_the_reserve_has_learnt() {
+    let mut retention = Retention::FIRST;
+    assert_eq!(retention.empty_arenas_most(10), EMPTY_ARENAS_MAX);
+    assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 300), 300);
+    let learnt = 500 * BLOCK_POOLS_PER_ARENA;
+    retention.pools_went(learnt - FIRST);
+    (0..learnt).for_each(|_| retention.virgin_pool_taken());
+    assert_eq!(retention.empty_arenas_most(10), 500);
+    assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 600), 600);
+    assert_eq!(retention.excess(learnt + FIRST - 1, 10), 0);
+    assert_eq!(retention.excess(learnt + FIRST, 10), FIRST);
 }
 
 #[test]

@@ -281,7 +281,9 @@ impl ThreadCache {
         let reserve = self.reserve(class);
         let spare = reserve.spare.replace(Magazine::EMPTY);
         let (leaving, staying) = if !spare.is_empty() {
-            (spare, full)
+            // Where the depots are full it goes to its pools, block by block: rather the one that has just been filled,
+            // and lies in the processor's cache.
+            if heap.has_place(self.shard.get()) { (spare, full) } else { (full, spare) }
         } else if self.keeps_spare(class) {
             return reserve.spare.set(full);
         } else {

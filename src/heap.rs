@@ -26,7 +26,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::block::{Block, Magazine};
-use crate::config::{CLASS_COUNT, DEPOT_BYTES_MAX, GIVE_RUNS_MAX, ONE_WAY_FLUSHES, SHARD_COUNT};
+use crate::config::{
+    CLASS_COUNT, DEPOT_BYTES_MAX, GIVE_RUNS_MAX, MAGAZINE_BYTES_MAX, ONE_WAY_FLUSHES, SHARD_COUNT,
+};
 use crate::depot::Stock;
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
@@ -205,6 +207,11 @@ impl<P: PageSource> Heap<P> {
         drop(heap);
         self.stock(shard).leaves(bytes_of(class, &magazine));
         Some(Supply::Magazine(magazine))
+    }
+
+    /// Whether the depots of `shard` have place for a magazine.
+    pub(crate) fn has_place(&self, shard: Shard) -> bool {
+        self.stock(shard).bytes() + MAGAZINE_BYTES_MAX <= DEPOT_BYTES_MAX
     }
 
     fn stock(&self, shard: Shard) -> &Stock {

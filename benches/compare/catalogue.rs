@@ -155,7 +155,7 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 43] = [
+pub const WORKLOADS: [Workload; 44] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
@@ -185,6 +185,7 @@ pub const WORKLOADS: [Workload; 43] = [
     synthetic(Kind::SmallBlocks, "btree", 15, 2),
     synthetic(Kind::SmallBlocks, "strings", 30, 5),
     synthetic(Kind::SmallBlocks, "list", 30, 5),
+    synthetic(Kind::SmallBlocks, "scatter", 10, 2),
     synthetic(Kind::SmallBlocks, "pairs", 20, 3),
     synthetic(Kind::SmallBlocks, "replace-1m", 3, 1),
     synthetic(Kind::LargeBlocks, "replace-8k", 4, 1),

@@ -25,6 +25,7 @@ mod replace;
 mod ring;
 mod rotate;
 mod rptest;
+mod scatter;
 mod short_threads;
 mod smartheap;
 mod sources;
@@ -69,6 +70,7 @@ fn measure(name: &str, scale: u32, input: Input) -> Result<Measurement, String> 
         "btree" => btree::run(scale),
         "strings" => strings::run(scale),
         "list" => list::short(scale),
+        "scatter" => scatter::run(scale),
         "frames" => frames::run(scale),
         "start" => start::run(scale)?,
         "spike" => spike::all_freed(scale),

@@ -2,9 +2,9 @@
 //!
 //! A pool is taken from the fullest arena that has one free, so that sparse arenas drain and can go
 //! back (CPython 2.5; the constant-time order is 3.8's): of those with idle pools, whose memory is there, if there are
-//! any. Arenas with free pools are in 63 lists, one
-//! for each number of free pools, and a word has a bit for each list that is not empty: the fullest
-//! arena is one `trailing_zeros` away. Arenas without a free pool are in none of these.
+//! any. Arenas with free pools are in lists of three kinds, 63 of each, one for each number of free pools, and a word a kind
+//! has a bit for each list that is not empty: the fullest arena is one `trailing_zeros` away. Arenas without a free pool are
+//! in none of these.
 //!
 //! Memory goes back in two ways. An empty arena is released, addresses included. The free pools of
 //! a sparse arena are purged: whoever does it claims them, as if they were taken, so that nobody else
@@ -71,7 +71,8 @@ impl<P: PageSource> Arenas<P> {
         }
     }
 
-    /// A free pool of the fullest arena that has one, now the caller's, and whether it reads as zero.
+    /// A free pool, an idle one if there is any, of the fullest arena that has one: now the caller's, and whether it reads as
+    /// zero.
     pub(crate) fn take_pool(&self) -> Option<(Pool, bool)> {
         let now = self.now();
         self.lists.lock().take_pool(now)
@@ -292,7 +293,9 @@ impl<P: PageSource> Arenas<P> {
         let rest = most.saturating_sub(unlinked);
         // A few pools more than an arena's are not worth a system call each.
         let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
-        self.release_staying();
+        if is_due {
+            self.release_staying();
+        }
         let went = released + purged;
         // Where nothing goes, nor would it at once.
         let goes_on = surplus > most && went > 0;
@@ -338,10 +341,7 @@ impl<P: PageSource> Arenas<P> {
 
     /// Releases some of the empty arenas that stay mapped, if they need not any more.
     fn release_staying(&self) {
-        let mut lists = self.lists.lock();
-        let most = if lists.runs.are_few() { STAYING_PER_LOOK_MAX } else { 0 };
-        let staying = lists.unlink_staying(most);
-        drop(lists);
+        let staying = self.lists.lock().unlink_staying(STAYING_PER_LOOK_MAX);
         self.release(staying);
     }
 
@@ -368,11 +368,18 @@ impl<P: PageSource> Arenas<P> {
         while let Some(arena) = leaving {
             leaving = arena.next();
             debug_check!(arena.is_empty(), "arena released in use", arena.start().as_ptr().addr());
-            if self.release_one(arena) {
+            let had_gone = arena.stays();
+            if self.release_one(arena, false) {
                 released += 1;
                 continue;
             }
             purged_bytes += self.purge_empty(arena);
+            // What cannot be purged, since the program has locked it, is worth a mapping more.
+            let is_stuck = !had_gone && !arena.stays();
+            if is_stuck && self.release_one(arena, true) {
+                released += 1;
+                continue;
+            }
             self.lists.lock().insert_mapped(arena);
         }
         if released > 0 {
@@ -381,11 +388,12 @@ impl<P: PageSource> Arenas<P> {
         released * ARENA_BYTES + purged_bytes
     }
 
-    /// Releases an empty arena that is in no list; `false` if it stays mapped.
-    fn release_one(&self, arena: Arena) -> bool {
+    /// Releases an empty arena that is in no list; `false` if it stays mapped, as it does where that would split a run too
+    /// many and not `at_any_price`.
+    fn release_one(&self, arena: Arena, at_any_price: bool) -> bool {
         let start = arena.start();
         let address = start.as_ptr().addr();
-        if !self.lists.lock().runs.leave(&self.map, address) {
+        if !self.lists.lock().runs.leave(&self.map, address, at_any_price) {
             return false;
         }
         // SAFETY: the arena came from `map`, is empty, and in no list any more.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   pop   loaded magazine -> (empty) refill: fresh range -> spare magazine -> heap
-//!   push  loaded magazine -> (full)  make room: loaded becomes the spare, a full spare goes to the heap
+//!   push  loaded magazine -> (full)  make room: loaded becomes the spare, a full spare goes to the heap, or loaded
 //! ```
 //!
 //! With two magazines, a thread that allocates and frees around any boundary exchanges with the heap

@@ -108,7 +108,7 @@ pub const USED_ARENAS_PER_EMPTY: usize = 8;
 /// Runs of arenas side by side that releases may make at most: a quarter of the mappings that Linux gives a process.
 pub const ARENA_RUNS_MAX: usize = 16 * 1024;
 
-/// Empty arenas that stayed mapped lest there be more, and are released at one look at most once there are few.
+/// Empty arenas that stayed mapped lest there be more runs, and are offered again at one look, at most.
 pub const STAYING_PER_LOOK_MAX: usize = 64;
 
 /// An arena that becomes empty so soon after its first pool was taken may be wanted again at once.

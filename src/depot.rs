@@ -18,11 +18,18 @@ pub(crate) const EVICTIONS_MAX: usize = 4;
 /// Of so many magazines that come when the depots are full, one has a place.
 const COME_PER_PLACE: usize = 8;
 
+/// Whether the magazine that came with this number is one of those: by multiples of the golden ratio, which are spread
+/// evenly and follow no period, as the classes that come in turn may.
+fn is_chosen(number: usize) -> bool {
+    const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+    (number as u32).wrapping_mul(GOLDEN_RATIO) < u32::MAX / COME_PER_PLACE as u32
+}
+
 /// Depots that are looked at for that, at most.
 const EVICTION_LOOKS_MAX: usize = CLASS_COUNT;
 
 /// What the depots of all classes hold together, which is bounded, and whose turn it is when it is too
-/// much: one after the other lets a magazine leave, so that what is no longer used makes place.
+/// much: one after the other lets a magazine leave, now and then, so that what is no longer used makes place.
 ///
 /// Relaxed: the numbers bound the depots, and guard nothing. A magazine is counted before it is in its
 /// depot and until it has left it, so that the count is never below what the depots hold.
@@ -63,8 +70,7 @@ impl Stock {
     /// few have: so that others make place in time for those of a class that is in use now. The rest had better go back
     /// to the pools, which takes a fraction of the time as long as their blocks, just freed, lie in a processor's cache.
     pub(crate) fn has_place(&self, bytes_max: usize) -> bool {
-        self.bytes() <= bytes_max
-            || self.came_when_full.fetch_add(1, Ordering::Relaxed).is_multiple_of(COME_PER_PLACE)
+        self.bytes() <= bytes_max || is_chosen(self.came_when_full.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Has depots let magazines leave, by `evict`, until no more than `bytes_max` are left or a bounded

@@ -67,11 +67,11 @@ fn allocate_small(class: SizeClass) -> *mut u8 {
 /// A block of glibc's. When that has none left, empty arenas may be what it lacks: they are released,
 /// and it is asked once more. Null, and `errno` says why, if that does not help.
 fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
-    let block = ask();
-    if !block.is_null() {
-        return block;
-    }
-    let block = if thread::may_use_caches() && thread::trim().is_of_use() { ask() } else { block };
+    let block = os::keeping_errno(|| {
+        let block = ask();
+        let asks_again = block.is_null() && thread::may_use_caches() && thread::trim().is_of_use();
+        if asks_again { ask() } else { block }
+    });
     if block.is_null() { no_memory() } else { block }
 }
 

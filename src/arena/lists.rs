@@ -23,8 +23,8 @@ const STAYING: usize = 2;
 /// Invariants: `lists[IDLE][n]` holds the arenas with `n` free pools of which some are idle, `lists[DRY][n]`
 /// those with `n` of which none is, and the last of `lists[STAYING]` the empty ones that stay mapped; bit `n` of
 /// `nonempty[i]` is set if and only if `lists[i][n]` has one; `empty` is the number of arenas in the last lists, and
-/// `staying` of those that stay; `idle` is the number of free pools whose memory is resident; what a thread has claimed
-/// is not free.
+/// `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
+/// stay; what a thread has claimed is not free.
 pub(super) struct ArenaLists {
     lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
     pub(super) nonempty: [u64; KINDS],
@@ -33,6 +33,8 @@ pub(super) struct ArenaLists {
     pub(super) mapped: usize,
     pub(super) empty: usize,
     staying: usize,
+    /// The last of their list, behind which others come, so that all are offered to the system in turn.
+    last_staying: Option<Arena>,
     pub(super) idle: usize,
     pub(super) runs: Runs,
     pub(super) retention: Retention,
@@ -60,6 +62,7 @@ impl ArenaLists {
         mapped: 0,
         empty: 0,
         staying: 0,
+        last_staying: None,
         idle: 0,
         runs: Runs::NONE,
         retention: Retention::FIRST,
@@ -155,7 +158,7 @@ impl ArenaLists {
     /// Links an arena that is mapped and empty.
     pub(super) fn insert_mapped(&mut self, arena: Arena) {
         self.mapped += 1;
-        self.idle += arena.idle_pools();
+        self.idle += Self::counted_idle(arena);
         arena.header().older.set(self.newest);
         arena.header().newer.set(None);
         if let Some(newest) = self.newest {
@@ -169,7 +172,7 @@ impl ArenaLists {
     fn remove_mapped(&mut self, arena: Arena) {
         self.remove(arena, BLOCK_POOLS_PER_ARENA);
         self.mapped -= 1;
-        self.idle -= arena.idle_pools();
+        self.idle -= Self::counted_idle(arena);
         let (older, newer) = (arena.header().older.get(), arena.header().newer.get());
         match newer {
             Some(newer) => newer.header().older.set(older),
@@ -178,6 +181,11 @@ impl ArenaLists {
         if let Some(older) = older {
             older.header().newer.set(newer);
         }
+    }
+
+    /// The idle pools of an arena as long as it does not stay: what lies in the page of headers of one that does cannot go.
+    fn counted_idle(arena: Arena) -> usize {
+        if arena.stays() { 0 } else { arena.idle_pools() }
     }
 
     /// The fullest arena with an idle pool or, where none has one, with a free pool, and how many free pools it has.
@@ -222,6 +230,14 @@ impl ArenaLists {
     /// Links an arena that has so many free pools, at least one.
     fn insert(&mut self, arena: Arena, free_pools: usize) {
         self.count_empty(arena, |count| count + 1);
+        if arena.stays()
+            && let Some(last) = self.last_staying.replace(arena)
+        {
+            last.header().next.set(Some(arena));
+            arena.header().previous.set(Some(last));
+            arena.header().next.set(None);
+            return;
+        }
         let (first, nonempty, bit) = self.list_of(arena, free_pools);
         arena.header().previous.set(None);
         arena.header().next.set(*first);
@@ -236,6 +252,9 @@ impl ArenaLists {
     /// those that it was linked with.
     fn remove(&mut self, arena: Arena, free_pools: usize) {
         self.count_empty(arena, |count| count - 1);
+        if self.last_staying == Some(arena) {
+            self.last_staying = arena.header().previous.get();
+        }
         let (first, nonempty, bit) = self.list_of(arena, free_pools);
         let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
         match previous {
@@ -268,11 +287,14 @@ impl ArenaLists {
         }
     }
 
-    /// A free pool of the fullest arena that has one, and whether it reads as zero.
+    /// A free pool, an idle one if there is any, of the fullest arena that has one, and whether it reads as zero.
     pub(super) fn take_pool(&mut self, now: usize) -> Option<(Pool, bool)> {
         let (arena, free_pools) = self.fullest()?;
         if arena.is_empty() {
             arena.header().used_since.set(now);
+        }
+        if arena.stays() {
+            self.idle += arena.idle_pools();
         }
         self.remove(arena, free_pools);
         let taken = arena.take_pool();
@@ -460,6 +482,6 @@ impl ArenaLists {
         linked_empty == self.empty
             && linked_staying == self.staying
             && self.all().count() == self.mapped
-            && self.all().map(Arena::idle_pools).sum::<usize>() == self.idle
+            && self.all().map(Self::counted_idle).sum::<usize>() == self.idle
     }
 }

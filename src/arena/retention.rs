@@ -39,8 +39,12 @@ const _: () = assert!(
         && EMPTY_ARENAS_FIRST <= EMPTY_ARENAS_MAX
 );
 
-/// There is little need for the reserve where not more than one pool of so many is missing at any moment.
+/// There is little need for the reserve where not more than one pool of so many is missing at any moment, or comes and
+/// goes,
 const RESERVE_PER_LITTLE_NEED: usize = 4;
+
+/// and in the second case one of so many at least is there for nothing, in a reserve that has grown.
+const RESERVE_PER_UNMOVED: usize = 16;
 
 /// What has been seen and learnt. All zeros at first, so that it takes no place in a program's file.
 pub(super) struct Retention {
@@ -48,8 +52,9 @@ pub(super) struct Retention {
     beyond_first: isize,
     /// Pools that went not long ago, less those that were asked for since.
     unregretted: usize,
-    /// The fewest idle pools since the last look.
+    /// The fewest idle pools since the last look, and the most.
     least_idle: usize,
+    most_idle: usize,
     looked_at: usize,
     has_looked: bool,
     /// Pools that went at the last looks, each of which had to leave something.
@@ -69,6 +74,7 @@ impl Retention {
         beyond_first: 0,
         unregretted: 0,
         least_idle: 0,
+        most_idle: 0,
         looked_at: 0,
         has_looked: false,
         went: 0,
@@ -83,6 +89,7 @@ impl Retention {
     /// So many pools are idle.
     pub(super) fn idle_is(&mut self, idle: usize) {
         self.least_idle = self.least_idle.min(idle);
+        self.most_idle = self.most_idle.max(idle);
     }
 
     pub(super) fn pools_went(&mut self, count: usize) {
@@ -143,11 +150,15 @@ impl Retention {
         }
         self.has_looked = true;
         let unneeded = core::mem::replace(&mut self.least_idle, idle).min(idle);
+        let moved = core::mem::replace(&mut self.most_idle, idle).max(idle) - unneeded;
         // What went longer ago than a few looks is not missed.
         self.unregretted =
             self.unregretted.checked_shr(looks.min(usize::BITS as usize) as u32).unwrap_or(0);
         let reserve = self.reserve();
-        if unneeded >= reserve - reserve / RESERVE_PER_LITTLE_NEED {
+        let little = reserve / RESERVE_PER_LITTLE_NEED;
+        let is_unmoved =
+            reserve > RESERVE_FIRST && moved <= little && unneeded >= reserve / RESERVE_PER_UNMOVED;
+        if unneeded >= reserve - little || is_unmoved {
             let fading = (reserve / RESERVE_FADES_IN_LOOKS).saturating_mul(looks);
             self.keep(reserve.saturating_sub(fading).max(RESERVE_LEAST));
         }

@@ -22,21 +22,17 @@ impl Runs {
         ARENA_RUNS_MAX - self.fewer
     }
 
-    /// Whether some releases may make them more without making them many.
-    pub(super) fn are_few(&self) -> bool {
-        self.count <= self.most() / 2
-    }
-
     /// Marks an arena as mapped, which the map covers.
     pub(super) fn join(&mut self, map: &PoolMap, arena: usize) {
         map.set_mapped(arena);
         self.count = self.count + 1 - neighbours(map, arena);
     }
 
-    /// Marks it as not mapped, and says so; `false`, and it is as before, if that would split a run too many.
-    pub(super) fn leave(&mut self, map: &PoolMap, arena: usize) -> bool {
+    /// Marks it as not mapped, and says so; `false`, and it is as before, if that would split a run too many and is not to
+    /// be done `at_any_price`.
+    pub(super) fn leave(&mut self, map: &PoolMap, arena: usize, at_any_price: bool) -> bool {
         let neighbours = neighbours(map, arena);
-        if neighbours == 2 && self.count >= self.most() {
+        if neighbours == 2 && self.count >= self.most() && !at_any_price {
             return false;
         }
         map.clear(arena);

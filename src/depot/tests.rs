@@ -62,8 +62,15 @@ fn few_have_a_place_where_the_depots_are_full() {
     stock.comes(30);
     assert!((0..100).all(|_| stock.has_place(30)));
     stock.comes(1);
-    let placed = (0..10 * COME_PER_PLACE).filter(|_| stock.has_place(30)).count();
-    assert_eq!(placed, 10);
+    let placed: Vec<bool> = (0..100 * COME_PER_PLACE).map(|_| stock.has_place(30)).collect();
+    let count = |placed: &[bool]| placed.iter().filter(|placed| **placed).count();
+    assert!((99..=101).contains(&count(&placed)), "{}", count(&placed));
+    // Nor do classes that come in turn find all of them, or none.
+    for class in 0..COME_PER_PLACE {
+        let of_class: Vec<bool> =
+            placed.iter().skip(class).step_by(COME_PER_PLACE).copied().collect();
+        assert!((5..=20).contains(&count(&of_class)), "{}", count(&of_class));
+    }
 }
 
 /// A magazine of so many blocks that are only counted.

@@ -18,7 +18,7 @@ use static_assertions::const_assert;
 use super::{Caches, HEAP, prepare};
 use crate::cache::Keeping;
 use crate::config::{Config, Pressure};
-use crate::os::upstream;
+use crate::os::{self, upstream};
 use crate::size_class::SizeClass;
 
 /// The slot of a thread that must do without a cache. Null is that of one that has made no request yet;
@@ -110,7 +110,7 @@ pub(crate) fn may_use_caches() -> bool {
 #[inline(never)]
 fn make_caches() -> bool {
     upstream::set_thread_slot(WITHOUT);
-    let made = make_flushed_at_exit();
+    let made = os::keeping_errno(make_flushed_at_exit);
     upstream::set_thread_slot(made.map_or(ptr::null_mut(), |cache| cache.as_ptr().cast()));
     made.is_some()
 }

@@ -84,6 +84,36 @@ fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
 }
 
 #[test]
+fn the_reserve_fades_where_what_is_idle_never_moves_and_stays_where_it_does() {
+    let learnt = |most: usize| {
+        let mut retention = Retention::FIRST;
+        retention.pools_went(most);
+        (0..most).for_each(|_| retention.virgin_pool_taken());
+        retention.look(0, 0);
+        retention
+    };
+    let full = FIRST + 100_000;
+    let fades = |least: usize, most: usize| {
+        let mut retention = learnt(100_000);
+        let mut now = 0;
+        retention.look(now, least);
+        for _ in 0..10 {
+            retention.idle_is(most);
+            retention.idle_is(least);
+            now += LOOK_MILLISECONDS;
+            retention.look(now, least);
+        }
+        retention.reserve() < full
+    };
+    let little = full / RESERVE_PER_LITTLE_NEED;
+    assert!(fades(full / 2, full / 2), "a program that keeps the rest in use now");
+    assert!(fades(full / 10, full / 10 + little / 2));
+    assert!(!fades(full / 10, full / 10 + 2 * little), "what comes and goes is of use");
+    assert!(!fades(0, 0), "all is in use");
+    assert!(!fades(full / 20, full / 20), "so little may stay");
+}
+
+#[test]
 fn a_reserve_that_has_faded_learns_anew() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     (0..100).for_each(|_| {

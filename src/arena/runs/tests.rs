@@ -33,7 +33,7 @@ fn runs_are_counted_as_arenas_join_and_leave_in_any_order() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let number = seed >> 33 & (COUNT - 1);
         if mapped[number] {
-            assert!(runs.leave(&map, at(number)));
+            assert!(runs.leave(&map, at(number), false));
         } else {
             runs.join(&map, at(number));
         }
@@ -50,18 +50,18 @@ fn no_run_is_split_where_there_are_many() {
     let map = covering(8, &pages);
     let mut runs = Runs { fewer: ARENA_RUNS_MAX - 2, ..Runs::NONE };
     (0..8).for_each(|number| runs.join(&map, at(number)));
-    assert!(runs.are_few());
-    assert!(runs.leave(&map, at(2)), "there may be two");
-    assert!(!runs.are_few());
-    assert!(!runs.leave(&map, at(5)), "and not three");
+    assert!(runs.leave(&map, at(2), false), "there may be two");
+    assert!(!runs.leave(&map, at(5), false), "and not three");
     assert!(map.is_mapped(at(5)) && !map.is_mapped(at(2)));
+    assert!(runs.leave(&map, at(5), true), "but where it must be");
+    runs.join(&map, at(5));
     // What is at an end goes, however many there are.
     for number in [1, 3, 7, 0] {
-        assert!(runs.leave(&map, at(number)));
+        assert!(runs.leave(&map, at(number), false));
     }
     // That was a whole run: now there may be another.
     assert_eq!(runs.count, 1);
-    assert!(runs.leave(&map, at(5)));
-    assert!([4, 6].iter().all(|number| runs.leave(&map, at(*number))));
+    assert!(runs.leave(&map, at(5), false));
+    assert!([4, 6].iter().all(|number| runs.leave(&map, at(*number), false)));
     assert_eq!(runs.count, 0);
 }

@@ -314,7 +314,7 @@ fn a_purged_arena_has_the_pools_of_its_first_page_as_they_were() {
     let header = arena.header();
     assert_eq!((header.dirty.get(), header.resident.get() & ALL_POOLS), (0b1110, 0b1110));
     assert!(arena.stays());
-    assert_eq!(idle(&arenas), 3);
+    assert_eq!(idle(&arenas), 0);
     pages.refuses_release.store(false, Ordering::SeqCst);
     arenas.release_free();
     assert_eq!(pages.live(), 0);

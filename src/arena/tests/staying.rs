@@ -33,6 +33,37 @@ fn an_arena_that_the_system_does_not_take_is_offered_once() {
 }
 
 #[test]
+fn all_arenas_that_were_not_taken_are_offered_in_turn() {
+    const COUNT: usize = 3 * STAYING_PER_LOOK_MAX;
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    give(&arenas, take(&arenas, 63 * COUNT));
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    arenas.release_free();
+    let staying = || -> Vec<NonNull<u8>> {
+        let mut lists = arenas.lists.lock();
+        let mut leaving = lists.unlink_staying(STAYING_PER_LOOK_MAX);
+        let mut starts = Vec::new();
+        while let Some(arena) = leaving {
+            leaving = arena.next();
+            starts.push(arena.start());
+            lists.insert_mapped(arena);
+        }
+        assert!(lists.is_valid());
+        starts
+    };
+    let mut offered: Vec<NonNull<u8>> = (0..3).flat_map(|_| staying()).collect();
+    offered.sort_unstable();
+    offered.dedup();
+    assert_eq!(offered.len(), COUNT);
+    let pools = take(&arenas, 63 * COUNT);
+    give(&arenas, pools);
+    pages.refuses_release.store(false, Ordering::SeqCst);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
 fn arenas_that_were_not_taken_go_at_later_looks() {
     const COUNT: usize = 20;
     let pages = TestPages::default();
@@ -80,9 +111,44 @@ fn an_arena_between_others_stays_where_there_are_many_runs() {
     give(&arenas, [pool]);
     // Where some more would not make them many, they go with time.
     arenas.lists.lock().runs.fewer = ARENA_RUNS_MAX - 4;
+    pass(&arenas, LOOK_MILLISECONDS);
     arenas.release_free();
     assert_eq!(counts(&arenas), (PER_HUGE_PAGE - 3, 0));
     give(&arenas, pools.into_iter().flatten());
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn what_cannot_be_purged_goes_although_there_are_many_runs() {
+    let pages = TestPages::default();
+    pages.has_huge.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let mut pools = pools_in_a_row(&arenas);
+    arenas.lists.lock().runs.fewer = ARENA_RUNS_MAX - 1;
+    pages.refuses_purge.store(true, Ordering::SeqCst);
+    give(&arenas, pools[3].drain(..));
+    assert_eq!(arenas.release_free(), ARENA_BYTES);
+    assert_eq!(counts(&arenas), (PER_HUGE_PAGE - 1, 0));
+    give(&arenas, pools.into_iter().flatten());
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn what_lies_in_the_page_of_headers_of_an_arena_that_stays_is_not_idle() {
+    let pages = TestPages::default();
+    pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63);
+    give(&arenas, pools);
+    arenas.release_free();
+    assert_eq!(idle(&arenas), 0);
+    let pool = take(&arenas, 1);
+    assert_eq!(idle(&arenas), 2, "it is again once the arena is in use");
+    give(&arenas, pool);
+    pages.refuses_release.store(false, Ordering::SeqCst);
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

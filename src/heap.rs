@@ -18,6 +18,7 @@ mod class;
 mod parked;
 mod standstill;
 
+use core::num::NonZero;
 use core::ops::DerefMut;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -174,7 +175,9 @@ impl<P: PageSource> Heap<P> {
     fn joined_from(&self, shard: Shard) -> impl Iterator<Item = Shard> {
         // Relaxed: what a shard joined this moment has is no loss.
         let joined = self.shards_joined.load(Ordering::Relaxed).max(shard.index() + 1);
-        (1..=joined).map(move |step| Shard::at((shard.index() + step) % joined))
+        // Never zero, as the type says, lest the compiler leave a panic for a division by that.
+        let joined = NonZero::new(joined).unwrap_or(NonZero::<usize>::MIN);
+        (1..=joined.get()).map(move |step| Shard::at((shard.index() + step) % joined))
     }
 
     fn threads_in(&self, shard: Shard) -> &AtomicU32 {

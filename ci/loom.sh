@@ -133,7 +133,7 @@ mistake 'pools are given to arenas with the lock of their class held' src/heap.r
 mistake 'a new arena is linked twice' src/arena.rs \
     's/            lists.insert_new(\([^;]*\));\n/lists.insert_new(\1);\nlists.insert_mapped(\1);\n/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
-    's/\(            purged_bytes += self.purge_empty(arena);\n\)\(            self.lists.lock().insert_mapped(arena);\n\)/\2\1/'
+    's/\(            purged_bytes += self.purge_empty(arena);\n\)/self.lists.lock().insert_mapped(arena);\n\1/;s/            self.lists.lock().insert_mapped(arena);\n//'
 mistake 'pools are purged that nobody has claimed' src/arena/lists.rs \
     's/                self.set_free(arena, arena.header().free.get() & !pools);\n//'
 mistake 'claimed pools come back before they are purged' src/arena.rs \

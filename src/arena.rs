@@ -368,14 +368,14 @@ impl<P: PageSource> Arenas<P> {
         while let Some(arena) = leaving {
             leaving = arena.next();
             debug_check!(arena.is_empty(), "arena released in use", arena.start().as_ptr().addr());
-            let had_gone = arena.stays();
+            let stayed_before = arena.stays();
             if self.release_one(arena, false) {
                 released += 1;
                 continue;
             }
             purged_bytes += self.purge_empty(arena);
             // What cannot be purged, since the program has locked it, is worth a mapping more.
-            let is_stuck = !had_gone && !arena.stays();
+            let is_stuck = !stayed_before && !arena.stays();
             if is_stuck && self.release_one(arena, true) {
                 released += 1;
                 continue;

@@ -69,7 +69,7 @@ impl Stock {
     /// Whether a magazine that was counted has a place, where the depots may hold so many bytes. Where they hold them, a
     /// few have: so that others make place in time for those of a class that is in use now. The rest had better go back
     /// to the pools, which takes a fraction of the time as long as their blocks, just freed, lie in a processor's cache.
-    pub(crate) fn has_place(&self, bytes_max: usize) -> bool {
+    pub(crate) fn finds_place(&self, bytes_max: usize) -> bool {
         self.bytes() <= bytes_max || is_chosen(self.came_when_full.fetch_add(1, Ordering::Relaxed))
     }
 

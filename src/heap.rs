@@ -273,9 +273,9 @@ impl<P: PageSource> Heap<P> {
         let mut heap = self.lock(home, class);
         heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
         let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
-        let has_place = !one_way && self.stock(home).has_place(DEPOT_BYTES_MAX);
+        let finds_place = !one_way && self.stock(home).finds_place(DEPOT_BYTES_MAX);
         let mut depot = heap.depot();
-        let overflow = if has_place { depot.push(magazine) } else { Some(magazine) };
+        let overflow = if finds_place { depot.push(magazine) } else { Some(magazine) };
         let unused = depot.pop_unused();
         let holds_any = heap.depot.blocks() > 0;
         drop(heap);

@@ -1,6 +1,5 @@
 //! A process that has all the mappings that the system gives one (`vm.max_map_count` of Linux): no arena between two
-//! others can be unmapped then, and none be mapped but in such a gap. What is free goes back all the same, and what is
-//! asked for is served from it.
+//! others can be unmapped then. What is free goes back all the same, and what is asked for is served from it.
 #![cfg(all(target_os = "linux", not(obmalloc_no_arenas)))]
 
 #[path = "common/child.rs"]

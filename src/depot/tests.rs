@@ -60,9 +60,9 @@ fn one_call_evicts_few_and_looks_at_each_class_once() {
 fn few_have_a_place_where_the_depots_are_full() {
     let stock = Stock::new();
     stock.comes(30);
-    assert!((0..100).all(|_| stock.has_place(30)));
+    assert!((0..100).all(|_| stock.finds_place(30)));
     stock.comes(1);
-    let placed: Vec<bool> = (0..100 * COME_PER_PLACE).map(|_| stock.has_place(30)).collect();
+    let placed: Vec<bool> = (0..100 * COME_PER_PLACE).map(|_| stock.finds_place(30)).collect();
     let count = |placed: &[bool]| placed.iter().filter(|placed| **placed).count();
     assert!((99..=101).contains(&count(&placed)), "{}", count(&placed));
     // Nor do classes that come in turn find all of them, or none.

@@ -88,11 +88,7 @@ impl PageSource for SystemPages {
         {
             return Some(arena);
         }
-        // Where the process has all the mappings that it may have, an aligned arena can only be had where it closes a gap
-        // between others, and the system places it there of itself.
-        let arena = map_if_aligned(hint)
-            .or_else(|| map_aligned(ARENA_BYTES))
-            .or_else(|| map_if_aligned(0))?;
+        let arena = map_if_aligned(hint).or_else(|| map_aligned(ARENA_BYTES))?;
         self.place_below(arena);
         Some(arena)
     }

@@ -11,7 +11,8 @@ use core::time::Duration;
 
 use crate::os;
 
-/// About 3 us on a Zen 4, four times as long where a processor pauses for longer. `--cfg obmalloc_yield_at_once` makes each wait a yield, for others to count.
+/// About 3 us on a Zen 4, four times as long where a processor pauses for longer. `--cfg obmalloc_yield_at_once` makes
+/// each wait a yield, for others to count.
 const LOOKS: u32 = if cfg!(obmalloc_yield_at_once) { 0 } else { 256 };
 
 /// So many that a thread which only has to share its core hardly ever sleeps: that would take longer.

@@ -36,9 +36,6 @@ pub const POOLS_PER_ARENA: usize = ARENA_BYTES / POOL_BYTES;
 /// Pools of an arena that hold blocks.
 pub const BLOCK_POOLS_PER_ARENA: usize = POOLS_PER_ARENA - 1;
 
-/// Bytes of a header, of a pool or of an arena: one cache line.
-pub const HEADER_BYTES: usize = 64;
-
 /// Bytes of blocks that a full magazine aims at, for the classes where the block limits allow it.
 pub const MAGAZINE_BYTES: usize = 4 * 1024;
 
@@ -225,9 +222,8 @@ pub const VARIABLE_PREFIX: &[u8] = b"OBMALLOC_";
 const_assert!(ALIGNMENT >= align_of::<usize>() && ALIGNMENT >= size_of::<usize>());
 const_assert!(SMALL_MAX.is_multiple_of(ALIGNMENT) && SMALL_MAX <= POOL_BYTES / 2);
 const_assert!(ARENA_BYTES.is_power_of_two() && POOL_BYTES.is_power_of_two());
-// Sets of pools are the bits of a `u64`, and the headers of all pools fill exactly one pool.
+// Sets of pools are the bits of a `u64`.
 const_assert!(POOLS_PER_ARENA == u64::BITS as usize);
-const_assert!(HEADER_BYTES * POOLS_PER_ARENA == POOL_BYTES);
 // A whole arena is mapped and released, so the page size of the system matters to nothing else:
 // 4, 16 and 64 KiB all divide it.
 const_assert!(ARENA_BYTES.is_multiple_of(64 * 1024));

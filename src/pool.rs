@@ -7,23 +7,28 @@
 //! ```
 //!
 //! A used pool is in the list of its shard and class, a full one is linked nowhere, an empty one is its
-//! arena's. The header lies outside of the pool, in the arena's first pool, so that the blocks of a
+//! arena's. What is known of it lies outside of the pool, in the arena's first pool, so that the blocks of a
 //! pool start at its page and user data shares no cache line with it:
 //!
 //! ```text
-//!   arena: | header 0 (the arena's) | header 1 | ... | header 63 | pool 1 | pool 2 | ... | pool 63 |
+//!   arena: | the arena's header | 63 headers of pools | 63 pools' links | pool 1 | pool 2 | ... | pool 63 |
 //! ```
+//!
+//! A header is small, for each block that goes back alone touches another one: those of 64 MiB of blocks fill
+//! 256 KiB, and stay in the processor's second cache while the blocks pass through it. The links are touched only
+//! where a pool becomes used, full or empty.
 //!
 //! All of this is called with the lock of the pool's shard and class held, or by the one thread that
 //! holds the pool while it is in no list; but `shard` by whoever owns a live block.
 
 use core::cell::Cell;
+use core::num::NonZero;
 use core::ptr::NonNull;
 
 use static_assertions::const_assert;
 
-use crate::block::{Block, Chain, Link, Magazine, address_of, link, next_of};
-use crate::config::{ARENA_BYTES, HEADER_BYTES, POOL_BYTES, SHARD_COUNT};
+use crate::block::{Block, Chain, Magazine, address_of, link, next_of};
+use crate::config::{ARENA_BYTES, POOL_BYTES, POOLS_PER_ARENA, SHARD_COUNT};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
 
@@ -61,30 +66,54 @@ impl Shard {
 /// ```
 ///
 /// A block in a thread cache or a depot is live here.
-#[repr(C, align(64))]
+///
+/// Blocks are known by their distance in bytes from the pool's start.
+#[repr(C, align(16))]
 struct Header {
-    free: Cell<Link>,
-    /// The last block of the free chain; meaningless where that is empty.
-    free_tail: Cell<Link>,
-    next: Cell<Option<Pool>>,
-    previous: Cell<Option<Pool>>,
-    free_count: Cell<u32>,
+    /// The first block of the free chain, and the last; meaningless where that is empty.
+    free: Cell<u16>,
+    free_tail: Cell<u16>,
+    free_count: Cell<u16>,
     /// Blocks that have been handed out at least once, from the start of the pool on.
-    carved: Cell<u32>,
-    /// `None` until the pool's first use.
-    class: Cell<Option<SizeClass>>,
+    carved: Cell<u16>,
+    capacity: Cell<u16>,
+    /// The number of the pool's class; zero until its first use.
+    class: Cell<u8>,
     /// Whether the blocks that were never carved are known to be zero.
     zeroed: Cell<bool>,
     /// Does not change while any block is live, so that the owner of one may read it without a lock.
     shard: Cell<Shard>,
 }
 
+/// The pools before and after one in its list.
+#[repr(C)]
+struct Links {
+    next: Cell<Option<Pool>>,
+    previous: Cell<Option<Pool>>,
+}
+
+/// Where in an arena the headers of pools lie, as if the first pool had one: what is before them is the arena's.
+pub(crate) const HEADERS_OFFSET: usize = size_of::<Header>() * POOLS_PER_ARENA;
+
+/// And where their links do.
+const LINKS_OFFSET: usize = 2 * HEADERS_OFFSET;
+
 const_assert!(SHARD_COUNT > 0 && SHARD_COUNT <= u8::MAX as usize);
-const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Header>() == HEADER_BYTES);
+const_assert!(POOL_BYTES <= u16::MAX as usize);
+const _: () = assert!(size_of::<Header>().is_power_of_two());
+const _: () = assert!(size_of::<Links>() <= size_of::<Header>());
+const _: () = assert!(LINKS_OFFSET + size_of::<Links>() * POOLS_PER_ARENA <= POOL_BYTES);
 
 /// A pool, by its header. Valid as long as its arena is mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pool(NonNull<Header>);
+
+const NONZERO_HEADERS_OFFSET: NonZero<usize> = NonZero::new(HEADERS_OFFSET).unwrap();
+
+/// How far behind the start of its pool a block is, in bytes.
+fn offset_of(block: NonNull<Block>) -> u16 {
+    (address_of(block) % POOL_BYTES) as u16
+}
 
 impl Pool {
     /// The pool that `block` lies in.
@@ -99,10 +128,10 @@ impl Pool {
                 .cast::<u8>()
                 .map_addr(|address| {
                     let offset = address.get() % ARENA_BYTES;
-                    let header = (offset / POOL_BYTES) * HEADER_BYTES;
+                    let header = (offset / POOL_BYTES) * size_of::<Header>();
                     debug_check!(header != 0, "a block in the pool of headers", address.get());
-                    // A block lies behind the first pool of its arena, never at address zero.
-                    core::num::NonZero::new(address.get() - offset + header).unwrap_or(address)
+                    // Of bits that are apart. None of them makes zero, as the type says.
+                    (address.get() - offset) | header | NONZERO_HEADERS_OFFSET
                 })
                 .cast(),
         )
@@ -116,19 +145,23 @@ impl Pool {
     /// - The pool is used as the head of this file demands.
     pub(crate) unsafe fn at(arena: NonNull<u8>, index: usize) -> Self {
         // SAFETY: the caller owes the range, so the header lies inside the arena.
-        Self(unsafe { arena.add(index * HEADER_BYTES) }.cast())
+        Self(unsafe { arena.add(HEADERS_OFFSET + index * size_of::<Header>()) }.cast())
     }
 
     /// Start of the arena that the pool lies in.
     pub(crate) fn arena(self) -> NonNull<u8> {
-        let index_bytes = self.index() * HEADER_BYTES;
         // SAFETY: the header lies this far behind the start of its arena.
-        unsafe { self.0.cast::<u8>().sub(index_bytes) }
+        unsafe { self.0.cast::<u8>().sub(self.offset()) }
     }
 
     /// Its number in the arena, from 1 to 63.
     pub(crate) fn index(self) -> usize {
-        self.0.as_ptr().addr() % ARENA_BYTES / HEADER_BYTES
+        (self.offset() - HEADERS_OFFSET) / size_of::<Header>()
+    }
+
+    /// Bytes from the start of the arena to the header.
+    fn offset(self) -> usize {
+        self.0.as_ptr().addr() % ARENA_BYTES
     }
 
     fn header(&self) -> &Header {
@@ -136,6 +169,19 @@ impl Pool {
         // exclusive hold that this file's head demands keeps other threads away from its cells, but
         // for that of the shard, which does not change while a block is live.
         unsafe { self.0.as_ref() }
+    }
+
+    fn links(&self) -> &Links {
+        // SAFETY: all links lie this far behind their headers.
+        let links = unsafe { self.0.cast::<u8>().add(LINKS_OFFSET - HEADERS_OFFSET) }.cast();
+        // SAFETY: as for the header.
+        unsafe { links.as_ref() }
+    }
+
+    /// The block so many bytes behind the pool's start.
+    fn block_at(self, offset: u16) -> NonNull<Block> {
+        // SAFETY: no offset that is noted is beyond the pool.
+        unsafe { self.start().add(usize::from(offset)) }.cast()
     }
 
     fn start(self) -> NonNull<u8> {
@@ -147,10 +193,10 @@ impl Pool {
     /// zero.
     pub(crate) fn init(self, shard: Shard, class: SizeClass, zeroed: bool) {
         let header = self.header();
-        header.free.set(None);
         header.free_count.set(0);
         header.carved.set(0);
-        header.class.set(Some(class));
+        header.capacity.set(class.blocks_per_pool() as u16);
+        header.class.set(class.number());
         header.zeroed.set(zeroed);
         header.shard.set(shard);
     }
@@ -162,7 +208,7 @@ impl Pool {
 
     /// The class that had it last; `None` until its first use.
     pub(crate) fn class(self) -> Option<SizeClass> {
-        self.header().class.get()
+        SizeClass::numbered(self.header().class.get())
     }
 
     /// Where its blocks start: a multiple of `POOL_BYTES`.
@@ -170,13 +216,9 @@ impl Pool {
         self.start().as_ptr().addr()
     }
 
-    fn capacity(self) -> u32 {
-        self.class().map_or(0, SizeClass::blocks_per_pool)
-    }
-
     /// Blocks that are in use, in a thread cache or in a depot.
     pub(crate) fn live(self) -> u32 {
-        self.header().carved.get() - self.header().free_count.get()
+        u32::from(self.header().carved.get() - self.header().free_count.get())
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -184,15 +226,15 @@ impl Pool {
     }
 
     pub(crate) fn is_full(self) -> bool {
-        self.live() == self.capacity()
+        self.live() == u32::from(self.header().capacity.get())
     }
 
     /// Carves at most `most` virgin blocks; none where all have been carved.
     pub(crate) fn carve(self, class: SizeClass, most: u32) -> FreshRange {
         let header = self.header();
-        let carved = header.carved.get();
-        let count = most.min(class.blocks_per_pool() - carved);
-        header.carved.set(carved + count);
+        let carved = u32::from(header.carved.get());
+        let count = most.min(u32::from(header.capacity.get()) - carved);
+        header.carved.set((carved + count) as u16);
         // SAFETY: `carved` blocks of the class lie inside the pool.
         let next = unsafe { self.start().add(carved as usize * class.bytes()) };
         FreshRange { next: Some(next), left: count, zeroed: header.zeroed.get() }
@@ -206,11 +248,11 @@ impl Pool {
     /// - `range` was carved from this pool, and the caller gives it up.
     pub(crate) unsafe fn uncarve(self, class: SizeClass, mut range: FreshRange) {
         let header = self.header();
-        let end_of_carved = header.carved.get() as usize * class.bytes();
+        let end_of_carved = usize::from(header.carved.get()) * class.bytes();
         if let Some(next) = range.next {
             let end = next.as_ptr().addr() + range.left as usize * class.bytes();
             if end == self.start().as_ptr().addr() + end_of_carved {
-                header.carved.set(header.carved.get() - range.left);
+                header.carved.set(header.carved.get() - range.left as u16);
                 return;
             }
         }
@@ -227,59 +269,75 @@ impl Pool {
     /// - The blocks lie in this pool, are free, and the caller gives them up.
     pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) {
         let header = self.header();
-        if header.class.get() != Some(class) {
+        if header.class.get() != class.number() {
             abort_corrupt("block freed with the layout of another class", address_of(run.first()));
         }
         if run.len() > self.live() {
             abort_corrupt("block freed twice", address_of(run.first()));
         }
-        let free = header.free.get();
-        if free.is_none() {
-            header.free_tail.set(Some(run.last()));
+        let free_count = header.free_count.get();
+        if free_count == 0 {
+            header.free_tail.set(offset_of(run.last()));
         }
+        let free = (free_count > 0).then(|| self.block_at(header.free.get()));
         // SAFETY: the pool's own chain, which goes behind the run.
         unsafe { run.link_before(free) };
-        header.free.set(Some(run.first()));
-        header.free_count.set(header.free_count.get() + run.len());
+        header.free.set(offset_of(run.first()));
+        header.free_count.set(free_count + run.len() as u16);
     }
 
     /// Takes free blocks: all of them, in constant time, if that are at most `most`; else exactly
     /// `most`.
     pub(crate) fn take(self, most: u32) -> Option<Chain> {
         let header = self.header();
-        let count = header.free_count.get();
-        let (first, last) = (header.free.get()?, header.free_tail.get()?);
+        let count = u32::from(header.free_count.get());
+        if count == 0 {
+            return None;
+        }
+        let first = self.block_at(header.free.get());
         if count <= most {
-            header.free.set(None);
             header.free_count.set(0);
+            let last = self.block_at(header.free_tail.get());
             // SAFETY: the header's equations; the pool gives its whole chain up.
             return Some(unsafe { Chain::new(first, last, count) });
         }
         let mut last = first;
         for _ in 1..most {
-            // SAFETY: `most` < `count`, so a block of the pool's own chain follows.
-            match unsafe { next_of(last) } {
-                Some(next) => last = next,
-                None => abort_corrupt("free chain shorter than its count", address_of(last)),
-            }
+            // SAFETY: a block of the pool's own chain, which another follows, for `most` < `count`.
+            last = unsafe { self.follower_of(last) };
         }
-        // SAFETY: a block of the pool's own chain.
-        header.free.set(unsafe { next_of(last) });
-        header.free_count.set(count - most);
+        // SAFETY: as above.
+        header.free.set(offset_of(unsafe { self.follower_of(last) }));
+        header.free_count.set((count - most) as u16);
         // SAFETY: the first `most` blocks of the chain, which the pool gives up.
         Some(unsafe { Chain::new(first, last, most) })
+    }
+
+    /// The block that follows one of the free chain and is not its last.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is of the pool's free chain, and another one follows it there.
+    unsafe fn follower_of(self, block: NonNull<Block>) -> NonNull<Block> {
+        // SAFETY: the caller owes the block, and the pool's chain is whoever's who calls.
+        match unsafe { next_of(block) } {
+            Some(next) if address_of(next) - usize::from(offset_of(next)) == self.address() => next,
+            Some(_) => abort_corrupt("block written after its free", address_of(block)),
+            None => abort_corrupt("free chain shorter than its count", address_of(block)),
+        }
     }
 
     /// Whether the header's equations hold and its chain lies inside the pool. Walks the chain.
     pub(crate) fn is_valid(self) -> bool {
         let header = self.header();
-        let Some(class) = header.class.get() else { return false };
-        let start = self.start().as_ptr().addr();
+        let Some(class) = self.class() else { return false };
+        let start = self.address();
         let mut found = 0;
-        let mut cursor = if header.free_count.get() == 0 { None } else { header.free.get() };
+        let first = (header.free_count.get() > 0).then(|| self.block_at(header.free.get()));
+        let mut cursor = first;
         while let Some(block) = cursor {
-            let offset = block.as_ptr().addr().wrapping_sub(start);
-            let carved_bytes = header.carved.get() as usize * class.bytes();
+            let offset = address_of(block).wrapping_sub(start);
+            let carved_bytes = usize::from(header.carved.get()) * class.bytes();
             if found == header.free_count.get()
                 || offset >= carved_bytes
                 || !offset.is_multiple_of(class.bytes())
@@ -292,7 +350,8 @@ impl Pool {
         }
         found == header.free_count.get()
             && header.free_count.get() <= header.carved.get()
-            && header.carved.get() <= self.capacity()
+            && header.carved.get() <= header.capacity.get()
+            && u32::from(header.capacity.get()) == class.blocks_per_pool()
     }
 }
 
@@ -381,26 +440,26 @@ impl PoolList {
     }
 
     pub(crate) fn push(&mut self, pool: Pool) {
-        pool.header().next.set(self.first);
-        pool.header().previous.set(None);
+        pool.links().next.set(self.first);
+        pool.links().previous.set(None);
         if let Some(second) = self.first {
-            second.header().previous.set(Some(pool));
+            second.links().previous.set(Some(pool));
         }
         self.first = Some(pool);
     }
 
     /// Unlinks `pool`, which is in this list.
     pub(crate) fn remove(&mut self, pool: Pool) {
-        let (next, previous) = (pool.header().next.get(), pool.header().previous.get());
+        let (next, previous) = (pool.links().next.get(), pool.links().previous.get());
         match previous {
-            Some(before) => before.header().next.set(next),
+            Some(before) => before.links().next.set(next),
             None => {
                 debug_check!(self.first == Some(pool), "pool in another list", pool.index());
                 self.first = next;
             }
         }
         if let Some(after) = next {
-            after.header().previous.set(previous);
+            after.links().previous.set(previous);
         }
     }
 
@@ -410,10 +469,10 @@ impl PoolList {
         let mut cursor = self.first;
         for _ in 0..most {
             let Some(pool) = cursor else { break };
-            if pool.header().previous.get() != before || !belongs(pool) {
+            if pool.links().previous.get() != before || !belongs(pool) {
                 return false;
             }
-            (before, cursor) = (cursor, pool.header().next.get());
+            (before, cursor) = (cursor, pool.links().next.get());
         }
         true
     }

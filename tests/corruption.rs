@@ -109,6 +109,31 @@ fn blocks_freed_once_with_their_layouts_are_no_corruption() {
 }
 
 #[test]
+fn a_block_written_after_its_free_aborts_when_its_pool_follows_the_link() {
+    let line =
+        aborts("a_block_written_after_its_free_aborts_when_its_pool_follows_the_link", || {
+            // More of a pool than a thread asks for at first, and every other one stays in use.
+            let layout = Layout::new::<[u64; 9]>();
+            let mut written = Vec::new();
+            in_thread_that_ends(|| {
+                let blocks: Vec<Block> =
+                    (0..4 * POOL_BYTES / layout.size()).map(|_| Block::new(layout)).collect();
+                written.extend(blocks.into_iter().step_by(2));
+                written.iter().for_each(|block| block.free(layout));
+            });
+            for block in written {
+                // SAFETY: none: the block is free. Its pool has others in use, so that it is mapped.
+                unsafe { block.0.cast::<usize>().write(0x4141_4140) };
+            }
+            in_thread_that_ends(|| {
+                let _ = [(); 64].map(|()| Block::new(layout));
+            });
+        });
+    let expected = ["block written after its free", "in disorder"];
+    assert!(expected.iter().any(|text| line.contains(text)), "{line}");
+}
+
+#[test]
 fn a_block_freed_twice_in_a_row_aborts_when_its_cache_is_flushed() {
     aborts("a_block_freed_twice_in_a_row_aborts_when_its_cache_is_flushed", || {
         in_thread_that_ends(|| {

@@ -3,8 +3,8 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::config::{HEADER_BYTES, POOL_BYTES, POOLS_PER_ARENA};
-use crate::pool::Pool;
+use crate::config::{POOL_BYTES, POOLS_PER_ARENA};
+use crate::pool::{HEADERS_OFFSET, Pool};
 
 /// Every pool but that of the headers.
 pub(super) const ALL_POOLS: u64 = !1;
@@ -12,7 +12,7 @@ pub(super) const ALL_POOLS: u64 = !1;
 /// The pool of the headers, which is never free: in `resident`, its bit says that the arena is empty and stays mapped.
 const STAYS: u64 = 1;
 
-/// What is known of an arena; the first of its 64 headers.
+/// What is known of an arena, at its start: one cache line.
 #[repr(C, align(64))]
 pub(super) struct Header {
     /// A bit for each free pool.
@@ -31,7 +31,7 @@ pub(super) struct Header {
     pub(super) used_since: Cell<usize>,
 }
 
-const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+const _: () = assert!(size_of::<Header>() <= HEADERS_OFFSET);
 
 /// An arena, by its start. Valid as long as it is mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -134,8 +134,8 @@ mistake 'a new arena is linked twice' src/arena.rs \
     's/            lists.insert_new(\([^;]*\));\n/lists.insert_new(\1);\nlists.insert_mapped(\1);\n/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
     's/\(            purged_bytes += self.purge_empty(arena);\n\)/self.lists.lock().insert_mapped(arena);\n\1/;s/            self.lists.lock().insert_mapped(arena);\n//'
-mistake 'pools are purged that nobody has claimed' src/arena/lists.rs \
-    's/                self.set_free(arena, arena.header().free.get() & !pools);\n//'
+mistake 'pools are purged that nobody has claimed' src/arena/claims.rs \
+    's/        self.set_free(arena, arena.header().free.get() & !claim.pools);\n//'
 mistake 'claimed pools come back before they are purged' src/arena.rs \
     's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true, now);\n\1/;s/                going += usize::from(self.lists.lock().settle(claim, goes, now));\n//'
 mistake 'blocks go back under the lock of another shard' src/heap.rs \

@@ -16,6 +16,7 @@
 //! Any thread may call it; the lists have a lock of their own, and the operating system is called
 //! outside of it.
 
+mod claims;
 mod header;
 mod lists;
 mod news;
@@ -35,6 +36,7 @@ use crate::pool::{Pool, PoolList};
 use crate::pool_map::PoolMap;
 use crate::sync::{Backoff, Lock};
 use crate::use_map::UseMap;
+use claims::ClaimOrder;
 use header::Arena;
 use lists::ArenaLists;
 pub(crate) use news::News;
@@ -238,6 +240,7 @@ impl<P: PageSource> Arenas<P> {
         }
         let leaving = lists.unlink_surplus(going);
         let excess = lists.excess();
+        let is_amid_drop = lists.retention.is_amid_drop();
         let is_idle = lists.idle > 0;
         lists.want_watch(is_idle);
         let told = lists.take_told();
@@ -252,7 +255,8 @@ impl<P: PageSource> Arenas<P> {
             self.release(leaving);
         }
         if excess > 0 {
-            self.purge_idle(excess.min(POOLS_PER_LOOK_MAX));
+            let order = if is_amid_drop { ClaimOrder::InTurn } else { ClaimOrder::SparsestFirst };
+            self.purge_idle(excess.min(POOLS_PER_LOOK_MAX), order);
         }
     }
 
@@ -284,7 +288,7 @@ impl<P: PageSource> Arenas<P> {
     fn look_slow(&self, now: usize) -> bool {
         let mut lists = self.lists.lock();
         let idle = lists.idle;
-        let Looked { is_due, surplus } = lists.retention.look(now, idle);
+        let Looked { is_due, surplus, is_amid_drop } = lists.retention.look(now, idle);
         let most = surplus.min(POOLS_PER_LOOK_MAX);
         let leaving = lists.unlink_idle(most);
         let unlinked = idle - lists.idle;
@@ -292,7 +296,9 @@ impl<P: PageSource> Arenas<P> {
         let released = (self.release(leaving) / POOL_BYTES).min(unlinked);
         let rest = most.saturating_sub(unlinked);
         // A few pools more than an arena's are not worth a system call each.
-        let purged = if rest > BLOCK_POOLS_PER_ARENA { self.purge_idle(rest) } else { 0 };
+        let is_worth_it = rest > BLOCK_POOLS_PER_ARENA && !is_amid_drop;
+        let purge = || self.purge_idle(rest, ClaimOrder::SparsestFirst);
+        let purged = if is_worth_it { purge() } else { 0 };
         if is_due {
             self.release_staying();
         }
@@ -309,8 +315,8 @@ impl<P: PageSource> Arenas<P> {
         is_due
     }
 
-    /// Purges about so many idle pools between used ones, of the sparsest arenas first, and returns how many.
-    fn purge_idle(&self, most: usize) -> usize {
+    /// Purges about so many idle pools between used ones, and returns how many.
+    fn purge_idle(&self, most: usize, order: ClaimOrder) -> usize {
         let page_pools = self.pages.page_bytes().div_ceil(POOL_BYTES);
         let now = self.now();
         let mut purged = 0;
@@ -318,7 +324,8 @@ impl<P: PageSource> Arenas<P> {
         // Where the system takes one claim not, it will not take the others now.
         while purged < most && all_go {
             let mut claims = [const { None }; CLAIMS_MAX];
-            if self.lists.lock().claim_idle(most - purged, page_pools, &mut claims) == 0 {
+            let wanted = most - purged;
+            if self.lists.lock().claim_idle(order, wanted, page_pools, &mut claims) == 0 {
                 break;
             }
             let mut going = 0;
@@ -349,7 +356,7 @@ impl<P: PageSource> Arenas<P> {
     /// Returns the bytes.
     pub(crate) fn release_free(&self) -> usize {
         let released = self.release_empty();
-        released + self.purge_idle(usize::MAX) * POOL_BYTES
+        released + self.purge_idle(usize::MAX, ClaimOrder::SparsestFirst) * POOL_BYTES
     }
 
     /// Releases every empty arena, and returns the bytes.

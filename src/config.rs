@@ -4,12 +4,15 @@
 //! 512 bytes, pools of 4 KiB, arenas of 256 KiB.
 #![forbid(unsafe_code)]
 
+mod choices;
 mod limits;
 
 use core::time::Duration;
 
 use static_assertions::const_assert;
 
+pub(crate) use choices::PressureHook;
+pub use choices::{Pressure, SystemTuning};
 pub(crate) use limits::{ArenaBounds, CacheLimits};
 
 /// Bytes between two neighbouring size classes, and the least alignment of a block.
@@ -123,6 +126,18 @@ pub const POOLS_PER_LOOK_MAX: usize = 1024;
 
 /// Arenas whose idle pools are claimed at most while the lock is held once.
 pub const CLAIMS_MAX: usize = 16;
+
+/// Idle pools of an arena that are worth it, where not all are to go;
+pub const CLAIM_IDLE_POOLS_MIN: usize = 8;
+
+/// and arenas that are then looked at, at most, while the lock is held once.
+pub const CLAIM_STEPS_MAX: usize = 64;
+
+/// Where pools only come back, so many times as many may be idle as are used: they may be whole arenas soon.
+pub const IDLE_PER_USED_AMID_DROP: usize = 3;
+
+/// Pools that come back for each one that is taken, at least, where they only come back.
+pub const GIVEN_PER_TAKEN_AMID_DROP: usize = 16;
 
 /// From so many mapped arenas on a new one is populated at once, since page after page would be touched in
 /// a moment, at about twice the cost: 8 MiB, of which what is not touched after all is a small part.
@@ -238,62 +253,6 @@ const_assert!((SMALL_MAX / LARGE_CLASSES_PER_DOUBLING).is_multiple_of(LARGE_ALIG
 const_assert!(LARGE_MAGAZINE_BLOCKS_MIN <= LARGE_MAGAZINE_BLOCKS_MAX);
 const_assert!(LARGE_DEPOT_BYTES_MIN <= LARGE_DEPOT_BYTES_MAX);
 const_assert!(CACHE_BYTES_DEFAULT / CACHE_BYTES_PER_MAGAZINE_BYTE == MAGAZINE_BYTES);
-
-/// What a program is told about the memory that this allocator has mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Pressure {
-    /// It has reached the soft limit, now or after it was an eighth below.
-    Rising {
-        /// Bytes of arenas that are mapped.
-        mapped_bytes: usize,
-    },
-    /// A request finds no memory within the limit, or in the system, and is about to get null.
-    Exhausted {
-        /// Bytes of arenas that are mapped.
-        mapped_bytes: usize,
-    },
-}
-
-/// How far glibc's allocator, which large blocks come from, holds on to memory instead of giving it back to
-/// the kernel. Other system allocators are left as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SystemTuning {
-    /// As the library comes: at first blocks of 128 KiB or more go back when they are freed, and so does what
-    /// is free at the top of its heap. Each such block that is freed raises the former to its size, and the
-    /// latter to twice that, up to 32 and 64 MiB.
-    Off,
-    /// As after the free of a block of 2 MiB (256 KiB where pointers have 32 bits), from when the program takes its
-    /// first block of more than 32 KiB, or a thread has more than 64 KiB in smaller large ones; from the start where
-    /// this crate does not see that, over another allocator and in the library to preload. A program
-    /// that fills and empties a table, a text or a buffer again and again does not fault in its pages each
-    /// time. At the top of each of the library's arenas up to 4 MiB may stay, and below that what lies under a
-    /// block in use, until a quarter of what a program had in use of the library, and at least 4 MiB, has
-    /// been free for half a second: then the thread that comes by has the library give back all that is
-    /// free (`malloc_trim`). As long as there is only one arena, more stays until then: all that the program
-    /// has been seen to take and free time after time. Threads share one arena for each four processors, where
-    /// `MALLOC_ARENA_MAX` does not say otherwise; by itself the library has up to eight for each. Only an
-    /// allocator over [`std::alloc::System`] does so.
-    Early,
-    /// At 32 and 64 MiB from the start, and for good; with as few arenas.
-    Full,
-}
-
-/// Whom to tell about it, and from how many bytes on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PressureHook {
-    pub(crate) soft_limit: usize,
-    pub(crate) call: fn(Pressure),
-}
-
-impl PartialEq for PressureHook {
-    fn eq(&self, other: &Self) -> bool {
-        self.soft_limit == other.soft_limit && core::ptr::fn_addr_eq(self.call, other.call)
-    }
-}
-
-impl Eq for PressureHook {}
 
 /// What a program has chosen, by methods of its [`Obmalloc`](crate::Obmalloc) or in its environment.
 ///

@@ -1,9 +1,9 @@
-//! What is known of one arena, and claims on some of its pools.
+//! What is known of one arena.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::config::{POOL_BYTES, POOLS_PER_ARENA};
+use crate::config::POOLS_PER_ARENA;
 use crate::pool::{HEADERS_OFFSET, Pool};
 
 /// Every pool but that of the headers.
@@ -149,39 +149,5 @@ impl Arena {
         let page = u64::MAX >> (POOLS_PER_ARENA - page_pools.min(POOLS_PER_ARENA));
         let pages = (0..POOLS_PER_ARENA).step_by(page_pools).map(|first| page << first);
         pages.filter(|page| free & page == *page).sum()
-    }
-}
-
-/// Free pools of one arena, held by a thread that purges them.
-pub(super) struct Claim {
-    pub(super) arena: Arena,
-    pub(super) pools: u64,
-    /// Those of them whose memory is resident. A copy: the arena's header is not the claim's.
-    pub(super) idle: u64,
-}
-
-impl Claim {
-    /// Pools whose memory is resident.
-    pub(super) fn idle_pools(&self) -> usize {
-        self.idle.count_ones() as usize
-    }
-
-    /// Calls `purge` with the start and the length of each run of pools, where one of them is resident;
-    /// `false` if one call has failed.
-    pub(super) fn purge_runs(&self, mut purge: impl FnMut(NonNull<u8>, usize) -> bool) -> bool {
-        let mut pools = self.pools;
-        let mut all_went = true;
-        while pools != 0 {
-            let first = pools.trailing_zeros();
-            let count = (pools >> first).trailing_ones();
-            let run = (u64::MAX >> (u64::BITS - count)) << first;
-            if self.idle & run != 0 {
-                // SAFETY: pools of the arena, which are inside of it.
-                let start = unsafe { self.arena.start().add(first as usize * POOL_BYTES) };
-                all_went &= purge(start, count as usize * POOL_BYTES);
-            }
-            pools &= !run;
-        }
-        all_went
     }
 }

@@ -1,20 +1,20 @@
 //! Arenas in lists by how full they are, behind one lock.
 
-use super::header::{Arena, Claim};
+use super::header::Arena;
 use super::news::Told;
 use super::retention::Retention;
 use super::runs::Runs;
 use crate::census::ArenaStats;
 use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
-    CLAIMS_MAX, HUGE_PAGE_BYTES, POOLS_PER_ARENA, POPULATED_FROM_ARENAS,
+    HUGE_PAGE_BYTES, POOLS_PER_ARENA, POPULATED_FROM_ARENAS,
 };
 use crate::os::{abort_corrupt, debug_check};
 use crate::pool::Pool;
 
 /// The kinds of lists.
 const KINDS: usize = 3;
-const IDLE: usize = 0;
+pub(super) const IDLE: usize = 0;
 const DRY: usize = 1;
 const STAYING: usize = 2;
 
@@ -26,16 +26,20 @@ const STAYING: usize = 2;
 /// `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
 /// stay; what a thread has claimed is not free.
 pub(super) struct ArenaLists {
-    lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
+    pub(super) lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
     pub(super) nonempty: [u64; KINDS],
     /// The arena that was mapped last.
-    newest: Option<Arena>,
+    pub(super) newest: Option<Arena>,
+    /// The one whose turn it is next to be purged, or the newest.
+    pub(super) hand: Option<Arena>,
     pub(super) mapped: usize,
     pub(super) empty: usize,
     staying: usize,
     /// The last of their list, behind which others come, so that all are offered to the system in turn.
     last_staying: Option<Arena>,
     pub(super) idle: usize,
+    /// Pools that classes have.
+    used_pools: usize,
     pub(super) runs: Runs,
     pub(super) retention: Retention,
     /// So many were mapped when the heap last said that it has grown, or fewer since.
@@ -59,11 +63,13 @@ impl ArenaLists {
         lists: [[None; POOLS_PER_ARENA]; KINDS],
         nonempty: [0; KINDS],
         newest: None,
+        hand: None,
         mapped: 0,
         empty: 0,
         staying: 0,
         last_staying: None,
         idle: 0,
+        used_pools: 0,
         runs: Runs::NONE,
         retention: Retention::FIRST,
         grown_to: 0,
@@ -174,6 +180,9 @@ impl ArenaLists {
         self.mapped -= 1;
         self.idle -= Self::counted_idle(arena);
         let (older, newer) = (arena.header().older.get(), arena.header().newer.get());
+        if self.hand == Some(arena) {
+            self.hand = older;
+        }
         match newer {
             Some(newer) => newer.header().older.set(older),
             None => self.newest = older,
@@ -272,7 +281,7 @@ impl ArenaLists {
     }
 
     /// Changes an arena's free pools, and its list with them.
-    fn set_free(&mut self, arena: Arena, free: u64) {
+    pub(super) fn set_free(&mut self, arena: Arena, free: u64) {
         self.relink(arena, arena.free_pools(), free, free.count_ones() as usize);
     }
 
@@ -302,6 +311,8 @@ impl ArenaLists {
             self.insert(arena, free_pools - 1);
         }
         let (pool, is_resident, is_zeroed) = taken?;
+        self.used_pools += 1;
+        self.retention.pool_taken();
         if is_resident {
             self.idle_is(self.idle - 1);
         } else if self.idle == 0 {
@@ -310,7 +321,7 @@ impl ArenaLists {
         Some((pool, is_zeroed))
     }
 
-    fn idle_is(&mut self, idle: usize) {
+    pub(super) fn idle_is(&mut self, idle: usize) {
         self.idle = idle;
         self.retention.idle_is(idle);
     }
@@ -326,11 +337,13 @@ impl ArenaLists {
         let free_pools = arena.free_pools();
         self.relink(arena, free_pools, free | bit, free_pools + 1);
         self.idle += 1;
+        self.used_pools -= 1;
+        self.retention.pool_given();
         Self::should_go(arena, now)
     }
 
     /// Whether an arena is empty, and was in use for long or has little memory that is worth keeping.
-    fn should_go(arena: Arena, now: usize) -> bool {
+    pub(super) fn should_go(arena: Arena, now: usize) -> bool {
         let is_young = Retention::is_young(arena.header().used_since.get(), now);
         arena.is_empty() && (!is_young || arena.idle_pools() < BLOCK_POOLS_PER_ARENA / 2)
     }
@@ -390,11 +403,12 @@ impl ArenaLists {
     }
 
     /// Idle pools between used ones, beyond what there may be.
-    pub(super) fn excess(&self) -> usize {
+    pub(super) fn excess(&mut self) -> usize {
         // Of an empty arena some may be purged, which makes this a little less than there are.
         let idle_in_empty = (self.empty - self.staying) * BLOCK_POOLS_PER_ARENA;
         let idle_between = self.idle.saturating_sub(idle_in_empty);
-        self.retention.excess(idle_between, self.used())
+        let used = self.used();
+        self.retention.excess(idle_between, used, self.used_pools)
     }
 
     /// Unlinks empty arenas with at most about so many idle pools, since these were of no use.
@@ -403,53 +417,6 @@ impl ArenaLists {
         let leaving = self.unlink_empty(0, pools / BLOCK_POOLS_PER_ARENA);
         self.retention.pools_went(idle_before - self.idle);
         leaving
-    }
-
-    /// Claims the free pools of some arenas in use that have idle ones, the sparsest first, until these are
-    /// `most` or there is no place for more claims. Says how many are idle. Empty arenas are released, not
-    /// purged.
-    pub(super) fn claim_idle(
-        &mut self,
-        most: usize,
-        page_pools: usize,
-        claims: &mut [Option<Claim>; CLAIMS_MAX],
-    ) -> usize {
-        let idle_before = self.idle;
-        let mut places = claims.iter_mut();
-        for free_pools in (1..BLOCK_POOLS_PER_ARENA).rev() {
-            let mut cursor = self.lists[IDLE][free_pools];
-            while let Some(arena) = cursor {
-                cursor = arena.header().next.get();
-                let pools = arena.free_pages(page_pools);
-                let idle = pools & arena.header().resident.get();
-                if idle == 0 {
-                    continue;
-                }
-                let Some(place) = places.next().filter(|_| idle_before - self.idle < most) else {
-                    return idle_before - self.idle;
-                };
-                self.set_free(arena, arena.header().free.get() & !pools);
-                self.idle_is(self.idle - idle.count_ones() as usize);
-                *place = Some(Claim { arena, pools, idle });
-            }
-        }
-        idle_before - self.idle
-    }
-
-    /// Takes back what was claimed: purged, or as it was. Says if its arena is now one that should go.
-    pub(super) fn settle(&mut self, claim: &Claim, is_purged: bool, now: usize) -> bool {
-        let header = claim.arena.header();
-        let idle = claim.idle.count_ones() as usize;
-        if is_purged {
-            header.dirty.set(header.dirty.get() & !claim.pools);
-            header.resident.set(header.resident.get() & !claim.pools);
-            self.counts.pools_purged_ever += idle;
-            self.retention.pools_went(idle);
-        } else {
-            self.idle += idle;
-        }
-        self.set_free(claim.arena, header.free.get() | claim.pools);
-        Self::should_go(claim.arena, now)
     }
 
     /// All arenas that are mapped, the newest first.

@@ -6,7 +6,9 @@
 //! - When arenas become empty: one that has been in use for long is not about to be wanted again, and
 //!   goes if more than the reserve are empty; a young one stays within a bound, for what was built up
 //!   a moment ago may be built up again in the next. Idle pools between used ones have a lower bound:
-//!   they come of blocks that are freed in no order, or of sizes that are no longer asked for.
+//!   they come of blocks that are freed in no order, or of sizes that are no longer asked for. Amid a drop, while
+//!   pools come back and hardly any is taken, that bound is some times what is used, and the next look leaves
+//!   them: page after page costs a call to the system each, and soon they are whole arenas.
 //! - From time to time: as many idle pools as there were at every moment since the last look have been
 //!   of no use; what of them exceeds the reserve goes.
 //!
@@ -20,8 +22,9 @@
 
 use crate::config::{
     BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
-    HELD_BYTES_MAX, IDLE_BETWEEN_ARENAS_MAX, LOOK_MILLISECONDS, POOL_BYTES, RESERVE_FADES_IN_LOOKS,
-    USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
+    GIVEN_PER_TAKEN_AMID_DROP, HELD_BYTES_MAX, IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP,
+    LOOK_MILLISECONDS, POOL_BYTES, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY,
+    YOUNG_MILLISECONDS,
 };
 
 /// Pools of the reserve at first.
@@ -57,6 +60,13 @@ pub(super) struct Retention {
     most_idle: usize,
     looked_at: usize,
     has_looked: bool,
+    /// Pools that came back since others were taken, and how many of these had at the last look.
+    came: usize,
+    came_before_look: usize,
+    /// Whether many of them had come between the last two looks.
+    was_amid_drop: bool,
+    /// What was left of the excess when some of it was last to go.
+    excess_left: usize,
     /// Pools that went at the last looks, each of which had to leave something.
     went: usize,
 }
@@ -67,6 +77,9 @@ pub(super) struct Looked {
     pub(super) is_due: bool,
     /// Idle pools that are to go.
     pub(super) surplus: usize,
+    /// Whether so many pools have come back, and hardly any was taken, that what is idle between used ones may be whole
+    /// arenas soon.
+    pub(super) is_amid_drop: bool,
 }
 
 impl Retention {
@@ -77,6 +90,10 @@ impl Retention {
         most_idle: 0,
         looked_at: 0,
         has_looked: false,
+        came: 0,
+        came_before_look: 0,
+        was_amid_drop: false,
+        excess_left: 0,
         went: 0,
     };
 
@@ -94,6 +111,22 @@ impl Retention {
 
     pub(super) fn pools_went(&mut self, count: usize) {
         self.unregretted += count;
+    }
+
+    /// A pool has come back.
+    pub(super) fn pool_given(&mut self) {
+        self.came += 1;
+    }
+
+    /// A pool was asked for.
+    pub(super) fn pool_taken(&mut self) {
+        self.came = self.came.saturating_sub(GIVEN_PER_TAKEN_AMID_DROP);
+        self.came_before_look = self.came_before_look.min(self.came);
+    }
+
+    /// Whether pools only come back.
+    pub(super) fn is_amid_drop(&self) -> bool {
+        self.came >= RESERVE_FIRST
     }
 
     /// A pool was asked for, and none was idle.
@@ -127,11 +160,24 @@ impl Retention {
 
     /// Of so many idle pools between used ones, those that are to go at once, since they are more than
     /// there may be; none as long as these are few.
-    pub(super) fn excess(&self, idle_between: usize, used_arenas: usize) -> usize {
+    pub(super) fn excess(
+        &mut self,
+        idle_between: usize,
+        used_arenas: usize,
+        used_pools: usize,
+    ) -> usize {
         let most = IDLE_BETWEEN_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY);
         let most = (most * BLOCK_POOLS_PER_ARENA).max(self.reserve());
+        let amid_drop = used_pools.saturating_mul(IDLE_PER_USED_AMID_DROP);
+        let most = if self.is_amid_drop() { most.max(amid_drop) } else { most };
         let excess = idle_between.saturating_sub(most);
-        if excess < RESERVE_FIRST { 0 } else { excess }
+        // What the last search amid a drop left is not worth another one.
+        self.excess_left = if self.is_amid_drop() { self.excess_left.min(excess) } else { 0 };
+        if excess - self.excess_left < RESERVE_FIRST {
+            return 0;
+        }
+        self.excess_left = excess;
+        excess
     }
 
     /// Whether an arena that has been in use since a moment has not been for long.
@@ -162,7 +208,16 @@ impl Retention {
             let fading = (reserve / RESERVE_FADES_IN_LOOKS).saturating_mul(looks);
             self.keep(reserve.saturating_sub(fading).max(RESERVE_LEAST));
         }
-        Looked { is_due: looks > 0, surplus: unneeded.saturating_sub(reserve) }
+        // A look that only goes on with the one before is of the same moment.
+        if looks > 0 {
+            let before = core::mem::replace(&mut self.came_before_look, self.came);
+            self.was_amid_drop = self.came - before >= RESERVE_FIRST;
+        }
+        Looked {
+            is_due: looks > 0,
+            is_amid_drop: self.was_amid_drop,
+            surplus: unneeded.saturating_sub(reserve),
+        }
     }
 
     /// So many pools have gone at a look. Where it had to leave something, the next one finds that again; else says if

@@ -8,8 +8,8 @@ use core::sync::atomic::Ordering;
 
 use super::*;
 use crate::config::{
-    EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX, IDLE_BETWEEN_ARENAS_MAX,
-    YOUNG_MILLISECONDS,
+    CLAIM_IDLE_POOLS_MIN, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
+    IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP, YOUNG_MILLISECONDS,
 };
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
@@ -248,10 +248,11 @@ fn no_more_is_idle_than_may_be_between_used_pools_either() {
     let (empty, pools) = (pools[..63 * EMPTY].to_vec(), pools[63 * EMPTY..].to_vec());
     give(&arenas, empty);
     let mut kept = Vec::new();
-    // As they come back in a program: a few at a time.
+    // As they come back in a program: a few at a time, while others are taken.
     for some in pools.chunks(63) {
         kept.push(some[0]);
         give(&arenas, some[1..].iter().copied());
+        give(&arenas, take(&arenas, 5));
         assert!(idle(&arenas) < 63 * EMPTY + most + EMPTY_ARENAS_FIRST * 63);
     }
     assert!(idle(&arenas) >= 63 * EMPTY + most - 63);
@@ -261,6 +262,33 @@ fn no_more_is_idle_than_may_be_between_used_pools_either() {
     };
     assert_eq!(idle_in_empty(&arenas.lists.lock()), 63 * EMPTY, "an empty arena was purged");
     give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// In no order, from all arenas alike, until one pool of each is left.
+#[test]
+fn where_pools_only_come_back_more_is_idle_as_long_as_more_is_used() {
+    const ARENAS: usize = 400;
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * ARENAS);
+    let most = IDLE_BETWEEN_ARENAS_MAX * 63;
+    let mut used = pools.len();
+    let mut most_idle = 0;
+    // A few of an arena wait, each time, until there are more.
+    let few = ARENAS * CLAIM_IDLE_POOLS_MIN + EMPTY_ARENAS_FIRST * 63;
+    for number in 1..63 {
+        for some in pools.chunks(63 * 20) {
+            give(&arenas, some.iter().skip(number).step_by(63).copied());
+            used -= 20;
+            assert!(idle(&arenas) <= most.max(IDLE_PER_USED_AMID_DROP * used) + few);
+            most_idle = most_idle.max(idle(&arenas));
+        }
+    }
+    assert!(most_idle > 2 * most, "no more than at other times");
+    assert_eq!(counts(&arenas), (ARENAS, 0));
+    give(&arenas, pools.into_iter().step_by(63));
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

@@ -204,15 +204,66 @@ fn a_look_that_comes_late_forgets_nothing() {
 #[test]
 fn what_is_idle_between_used_pools_goes_once_it_is_much_beyond_its_bound() {
     let most = IDLE_BETWEEN_ARENAS_MAX * BLOCK_POOLS_PER_ARENA;
+    let fresh = || Retention::FIRST;
     let excess_in = |used_arenas| {
         [0, most, most + FIRST - 1, most + FIRST, 2 * most + FIRST]
-            .map(|idle| Retention::FIRST.excess(idle, used_arenas))
+            .map(|idle| fresh().excess(idle, used_arenas, 0))
     };
     let small = USED_ARENAS_PER_EMPTY * IDLE_BETWEEN_ARENAS_MAX;
     assert_eq!(excess_in(0), [0, 0, 0, FIRST, most + FIRST]);
     assert_eq!(excess_in(small), excess_in(0));
     // In a large heap, a share of it.
     assert_eq!(excess_in(2 * small), [0, 0, 0, 0, FIRST]);
+}
+
+/// One after which so many pools have come back, and none was taken.
+fn amid_drop(given: usize) -> Retention {
+    let mut retention = Retention::FIRST;
+    (0..given).for_each(|_| retention.pool_given());
+    retention
+}
+
+#[test]
+fn amid_a_drop_as_much_is_idle_between_used_pools_as_some_times_those() {
+    let most = IDLE_BETWEEN_ARENAS_MAX * BLOCK_POOLS_PER_ARENA;
+    let used = most;
+    let most_amid_drop = IDLE_PER_USED_AMID_DROP * used;
+    assert_eq!(amid_drop(FIRST - 1).excess(most_amid_drop, 0, used), most_amid_drop - most);
+    let mut retention = amid_drop(FIRST);
+    assert_eq!(retention.excess(most_amid_drop + FIRST - 1, 0, used), 0);
+    assert_eq!(retention.excess(most_amid_drop + FIRST, 0, used), FIRST);
+    // What was left of that is not searched for again, until there is as much more.
+    assert_eq!(retention.excess(most_amid_drop + 2 * FIRST - 1, 0, used), 0);
+    assert_eq!(retention.excess(most_amid_drop + 5, 0, used), 0);
+    assert_eq!(retention.excess(most_amid_drop + 5 + FIRST, 0, used), FIRST + 5);
+    // Few are used: the bound is that of other times.
+    assert_eq!(amid_drop(FIRST).excess(most + FIRST, 0, 1), FIRST);
+    // Once one is taken for each few that come back, all of it is much.
+    for _ in 0..FIRST.div_ceil(GIVEN_PER_TAKEN_AMID_DROP) {
+        retention.pool_taken();
+        retention.pool_given();
+    }
+    assert_eq!(retention.excess(most + FIRST, 0, used), FIRST);
+    assert_eq!(retention.excess(most + FIRST, 0, used), FIRST, "nothing is left for later");
+}
+
+#[test]
+fn a_look_amid_a_drop_says_so_as_long_as_pools_come_back() {
+    let mut retention = amid_drop(FIRST - 1);
+    let mut now = LOOK_MILLISECONDS;
+    assert!(!retention.look(now, 0).is_amid_drop);
+    let mut look_after = |retention: &mut Retention, given: usize| {
+        (0..given).for_each(|_| retention.pool_given());
+        now += LOOK_MILLISECONDS;
+        retention.look(now, 0).is_amid_drop
+    };
+    assert!(!look_after(&mut retention, FIRST - 1), "not so many since the look before");
+    assert!(look_after(&mut retention, FIRST));
+    assert!(look_after(&mut retention, FIRST));
+    assert!(retention.look(2 * LOOK_MILLISECONDS, 0).is_amid_drop, "a look that goes on");
+    assert!(!look_after(&mut retention, 0), "it is over");
+    (0..FIRST).for_each(|_| retention.pool_taken());
+    assert!(look_after(&mut retention, FIRST), "another one");
 }
 
 #[test]
@@ -225,8 +276,8 @@ fn the_bounds_are_never_below_what_the_reserve_has_learnt() {
     (0..learnt).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.empty_arenas_most(10), 500);
     assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 600), 600);
-    assert_eq!(retention.excess(learnt + FIRST - 1, 10), 0);
-    assert_eq!(retention.excess(learnt + FIRST, 10), FIRST);
+    assert_eq!(retention.excess(learnt + FIRST - 1, 10, 0), 0);
+    assert_eq!(retention.excess(learnt + FIRST, 10, 0), FIRST);
 }
 
 #[test]

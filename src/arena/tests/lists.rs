@@ -3,7 +3,8 @@
 use super::super::header::{ALL_POOLS, Header};
 use super::*;
 use crate::config::{
-    ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX,
+    ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIM_IDLE_POOLS_MIN,
+    CLAIM_STEPS_MAX, CLAIMS_MAX, GIVEN_PER_TAKEN_AMID_DROP,
 };
 
 /// Some arenas, each of which has one pool in use and all others idle.
@@ -23,7 +24,12 @@ fn may_be_idle(count: usize, full: usize, empty: usize) -> bool {
     let kept: Vec<Pool> = given.iter().step_by(63).copied().collect();
     given.retain(|pool| !kept.iter().any(|of_kept| of_kept == pool));
     give(&arenas, emptied);
-    give(&arenas, given);
+    // A few at a time, while others are taken, and some after those.
+    give(&arenas, take(&arenas, 63 * empty / GIVEN_PER_TAKEN_AMID_DROP));
+    for some in given.chunks(62) {
+        give(&arenas, some.iter().copied());
+        give(&arenas, take(&arenas, 5));
+    }
     let stay = idle(&arenas) == 63 * empty + 62 * count;
     give(&arenas, pools.into_iter().chain(kept));
     arenas.release_free();
@@ -211,7 +217,7 @@ fn no_more_is_claimed_than_asked_for() {
     let claim = |most| {
         let mut claims = [const { None }; CLAIMS_MAX];
         let mut lists = arenas.lists.lock();
-        let claimed = lists.claim_idle(most, 1, &mut claims);
+        let claimed = lists.claim_idle(ClaimOrder::SparsestFirst, most, 1, &mut claims);
         for claim in claims.iter().flatten() {
             lists.settle(claim, false, 0);
         }
@@ -223,6 +229,83 @@ fn no_more_is_claimed_than_asked_for() {
     assert_eq!(claim(63), (2 * 62, 2));
     assert_eq!(claim(usize::MAX), (CLAIMS_MAX * 62, CLAIMS_MAX), "as many as there are places");
     give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// How many pools are claimed in turn, and of which arenas, by their place in `of`.
+fn claim_in_turn(arenas: &Arenas<&TestPages>, of: &[Pool]) -> (usize, Vec<usize>) {
+    let mut claims = [const { None }; CLAIMS_MAX];
+    let mut lists = arenas.lists.lock();
+    let idle = lists.idle;
+    let claimed = lists.claim_idle(ClaimOrder::InTurn, usize::MAX, 1, &mut claims);
+    assert_eq!(idle - lists.idle, claimed);
+    let mut places = Vec::new();
+    for claim in claims.iter().flatten() {
+        let is_claimed = |pool: &Pool| claim.arena == Arena::of(*pool);
+        places.push(of.iter().position(is_claimed).expect("an arena of the test"));
+        lists.settle(claim, false, 0);
+    }
+    assert!(lists.is_valid());
+    (claimed, places)
+}
+
+#[test]
+fn arenas_are_claimed_in_their_turn_if_not_just_a_few_pools_are_idle() {
+    const FEW: usize = CLAIM_IDLE_POOLS_MIN - 1;
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    // Two thirds of the arenas have enough, a third too little; the newest come first.
+    let count = CLAIMS_MAX * 3;
+    let pools = take(&arenas, 63 * count);
+    let firsts: Vec<Pool> = pools.chunks(63).map(|of_arena| of_arena[0]).rev().collect();
+    for (number, of_arena) in pools.chunks(63).rev().enumerate() {
+        let idle_pools = if number % 3 == 0 { FEW } else { FEW + 1 };
+        give(&arenas, of_arena[1..=idle_pools].iter().copied());
+    }
+    let enough: Vec<usize> = (0..count).filter(|number| number % 3 != 0).collect();
+    let (first, second) = enough.split_at(CLAIMS_MAX);
+    let expected = |places: &[usize]| (places.len() * (FEW + 1), places.to_vec());
+    assert_eq!(claim_in_turn(&arenas, &firsts), expected(first));
+    assert_eq!(claim_in_turn(&arenas, &firsts), expected(second));
+    assert_eq!(claim_in_turn(&arenas, &firsts), expected(first), "they go round");
+    // The one whose turn it is goes.
+    let next = second[0];
+    let (start, end) = (63 * (count - 1 - next), 63 * (count - next));
+    let left = pools[start..end].iter().copied();
+    give(&arenas, left.clone().take(1).chain(left.skip(1 + FEW + 1)));
+    let leaving = arenas.lists.lock().unlink_empty(0, 1);
+    arenas.release(leaving);
+    let rest_and_first: Vec<usize> = second[1..].iter().chain(&first[..1]).copied().collect();
+    assert_eq!(claim_in_turn(&arenas, &firsts), expected(&rest_and_first));
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        pools.iter().enumerate().partition(|(place, _)| (start..end).contains(place));
+    assert_eq!(gone.len(), 63);
+    let is_given = |place: usize| {
+        let number = count - 1 - place / 63;
+        let idle_pools = if number.is_multiple_of(3) { FEW } else { FEW + 1 };
+        (1..=idle_pools).contains(&(place % 63))
+    };
+    give(&arenas, kept.into_iter().filter(|(place, _)| !is_given(*place)).map(|(_, pool)| *pool));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_search_for_arenas_that_are_worth_it_ends() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * (CLAIM_STEPS_MAX + 2));
+    let firsts: Vec<Pool> = pools.chunks(63).map(|of_arena| of_arena[0]).rev().collect();
+    // Only the oldest has any.
+    give(&arenas, pools[1..=CLAIM_IDLE_POOLS_MIN].iter().copied());
+    assert_eq!(claim_in_turn(&arenas, &firsts), (0, vec![]));
+    assert_eq!(
+        claim_in_turn(&arenas, &firsts),
+        (CLAIM_IDLE_POOLS_MIN, vec![CLAIM_STEPS_MAX + 1]),
+        "the next one goes on"
+    );
+    give(&arenas, pools[..1].iter().chain(&pools[1 + CLAIM_IDLE_POOLS_MIN..]).copied());
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
@@ -372,7 +455,7 @@ fn an_arena_that_becomes_empty_while_it_is_purged_goes_after_that() {
     assert_eq!(counts(arenas), (EMPTY_ARENAS_FIRST + 1, EMPTY_ARENAS_FIRST));
     let meanwhile = move || last.give(arenas);
     *pages.during_purge.lock().expect("no panic before") = Some(Box::new(meanwhile));
-    assert_eq!(arenas.purge_idle(usize::MAX), 62);
+    assert_eq!(arenas.purge_idle(usize::MAX, ClaimOrder::SparsestFirst), 62);
     // What was empty stays, and no more than that.
     assert_eq!(counts(arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
     arenas.release_free();

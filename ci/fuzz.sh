@@ -94,7 +94,7 @@ mistake 'a request has the class of its size, whatever its alignment' src/size_c
 mistake 'virgin blocks that a thread leaves are not given back' src/heap/parked.rs \
     's/unsafe { self.give_back_fresh(class, held.fresh) };/if class.bytes() > 512 { & }/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
-    's/if end == self.start/if end > 0 || end == self.start/'
+    's/if end_of_range == Some(end_of_carved)/if end_of_range.is_some()/'
 mistake 'a large block grows where it is' src/global.rs \
     's/(Some(old), Some(new)) if old == new => block,\(.*release_large\)/(Some(old), Some(new)) if new.bytes() <= old.bytes() + 64 => block,\1/'
 echo "fuzz: $seen mistakes found, $missed missed"

@@ -119,11 +119,11 @@ mistake 'a pool that was carved to its end stays linked' src/heap/class.rs \
 mistake 'an emptied pool stays linked in its class' src/heap/class.rs \
     's/(false, true) => {\n *self.used.remove(pool);/(false, true) => {/'
 mistake 'a pool is given to its arena before its class unlinks it' src/heap.rs \
-    's/heap.relink(pool, was_full, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if pool.is_empty() \&\& !was_full { empty.push(pool); self.arenas.give_pools(empty); self.lock(pool.shard(), class).used.remove(pool); } else { self.lock(pool.shard(), class).relink(pool, was_full, \&mut empty); }/'
+    's/heap.relink(pool, change, &mut empty);\n        drop(heap);\n[^\n]*/drop(heap); if change.is_empty \&\& !change.was_full { empty.push(pool); self.arenas.give_pools(empty); self.lock(pool.shard(), class).used.remove(pool); } else { self.lock(pool.shard(), class).relink(pool, change, \&mut empty); }/'
 mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
-    's/\(let mut heap = self.lock(pool.shard(), class);\)\n\( *let was_full = pool.is_full();\n[^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
+    's/\(let mut heap = self.lock(pool.shard(), class);\)\n\([^\n]*\n[^\n]*uncarve[^\n]*\)/\2\n\1/'
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
-    's/if end == self.start/if end > 0 || end == self.start/'
+    's/if end_of_range == Some(end_of_carved)/if end_of_range.is_some()/'
 mistake 'a depot keeps the magazine that it gives' src/depot.rs \
     's/let magazine = self.replace(top, Magazine::EMPTY);/let magazine = self.replace(top, Magazine::EMPTY);\nlet (head, len) = magazine.into_chain();\nself.replace(top, unsafe { Magazine::from_chain(head, len) });\nlet magazine = unsafe { Magazine::from_chain(head, len) };/'
 mistake 'two depots keep their magazines on one shelf' src/heap/class.rs \
@@ -139,7 +139,7 @@ mistake 'pools are purged that nobody has claimed' src/arena/claims.rs \
 mistake 'claimed pools come back before they are purged' src/arena.rs \
     's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true, now);\n\1/;s/                going += usize::from(self.lists.lock().settle(claim, goes, now));\n//'
 mistake 'blocks go back under the lock of another shard' src/heap.rs \
-    's/let mut heap = self.lock(shard, class);\n        for run in runs/let mut heap = self.lock(Shard::FIRST, class);\nfor run in runs/'
+    's/let mut heap = self.lock(shard, class);\n        for run in/let mut heap = self.lock(Shard::FIRST, class);\nfor run in/'
 mistake 'a pool is linked in another shard than its own' src/heap.rs \
     's/pool.init(shard, class, zeroed)/pool.init(Shard::FIRST, class, zeroed)/'
 mistake 'a fork leaves the lock of the arenas open' src/heap/standstill.rs \

@@ -181,12 +181,35 @@ impl Magazine {
     pub(crate) unsafe fn pop_run(&mut self, range_bytes: usize) -> Option<Chain> {
         let first = self.head?;
         let mut run = Chain { first, last: first, len: 1 };
+        // SAFETY: a block of this magazine's own chain.
+        let next = unsafe { next_of(first) };
+        // Where the chain ends, null is as far away as another range.
+        if address_of(first) ^ next.map_or(0, address_of) < range_bytes {
+            // SAFETY: the caller owes the ranges and the pointers.
+            run = unsafe { self.prolonged(run, range_bytes) };
+        }
+        // SAFETY: a block of this magazine's own chain.
+        self.head = unsafe { next_of(run.last) };
+        self.len -= run.len;
+        if self.head.is_some() != (self.len > 0) {
+            abort_corrupt("block freed twice or written after its free", address_of(run.last));
+        }
+        Some(run)
+    }
+
+    /// A run of one block, the first, and what follows of its range.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Magazine::pop_run`].
+    #[inline(always)]
+    unsafe fn prolonged(&self, mut run: Chain, range_bytes: usize) -> Chain {
         loop {
             // SAFETY: a block of this magazine's own chain.
-            self.head = unsafe { next_of(run.last) };
-            let is_near = |next| (address_of(first) ^ address_of(next)) < range_bytes;
+            let next = unsafe { next_of(run.last) };
+            let is_near = |next| (address_of(run.first) ^ address_of(next)) < range_bytes;
             let is_of_run = |next: &NonNull<Block>| run.len < self.len && is_near(*next);
-            let Some(next) = self.head.filter(is_of_run) else { break };
+            let Some(next) = next.filter(is_of_run) else { return run };
             let stride = address_of(next).wrapping_sub(address_of(run.last));
             run.last = next;
             run.len += 1;
@@ -205,11 +228,6 @@ impl Magazine {
             }
             run.len += most - left;
         }
-        self.len -= run.len;
-        if self.head.is_some() != (self.len > 0) {
-            abort_corrupt("block freed twice or written after its free", address_of(run.last));
-        }
-        Some(run)
     }
 
     /// The same large blocks, by where they lie in a range of 16 MiB, the lowest in front. Blocks of several ranges,

@@ -361,19 +361,21 @@ impl<P: PageSource> Heap<P> {
         for run in runs.iter_mut().take(magazine.len() as usize) {
             let Some(first) = magazine.first() else { break };
             // SAFETY: the caller owes where the block came from.
-            if unsafe { shard_of(first) } != shard {
+            let pool = unsafe { Pool::of(first) };
+            if pool.shard() != shard {
                 break;
             }
             // SAFETY: the caller owes that the blocks are this heap's.
-            *run = unsafe { pop_run(magazine) };
+            *run = unsafe { pop_run(magazine) }.map(|blocks| (pool, blocks));
         }
         // The runs are taken where they are: unoptimised, moving all would fill half of a small stack.
         let mut empty = PoolList::EMPTY;
         let mut given = 0;
         let mut heap = self.lock(shard, class);
-        for run in runs.iter_mut().map_while(Option::take) {
-            // SAFETY: one pool's run, from this shard; the caller owes the class.
-            unsafe { heap.give(class, run, &mut empty) };
+        for run in &mut runs {
+            let Some((pool, blocks)) = run.take() else { break };
+            // SAFETY: that pool's run, from this shard; the caller owes the class.
+            unsafe { heap.give(class, pool, blocks, &mut empty) };
             given += 1;
         }
         debug_check!(
@@ -404,10 +406,9 @@ impl<P: PageSource> Heap<P> {
         let Some(pool) = range.pool() else { return };
         let mut empty = PoolList::EMPTY;
         let mut heap = self.lock(pool.shard(), class);
-        let was_full = pool.is_full();
         // SAFETY: the range lies in this pool, and the caller gives it up.
-        unsafe { pool.uncarve(class, range) };
-        heap.relink(pool, was_full, &mut empty);
+        let change = unsafe { pool.uncarve(class, range) };
+        heap.relink(pool, change, &mut empty);
         drop(heap);
         self.arenas.give_pools(empty);
     }

@@ -21,6 +21,8 @@
 //! All of this is called with the lock of the pool's shard and class held, or by the one thread that
 //! holds the pool while it is in no list; but `shard` by whoever owns a live block.
 
+mod list;
+
 use core::cell::Cell;
 use core::num::NonZero;
 use core::ptr::NonNull;
@@ -31,6 +33,7 @@ use crate::block::{Block, Chain, Magazine, address_of, link, next_of};
 use crate::config::{ARENA_BYTES, POOL_BYTES, POOLS_PER_ARENA, SHARD_COUNT};
 use crate::os::{abort_corrupt, debug_check};
 use crate::size_class::SizeClass;
+pub(crate) use list::PoolList;
 
 /// A part of the heap, by its index; a pool belongs to one as long as it is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,13 @@ const _: () = assert!(size_of::<Header>().is_power_of_two());
 const _: () = assert!(size_of::<Links>() <= size_of::<Header>());
 const _: () = assert!(LINKS_OFFSET + size_of::<Links>() * POOLS_PER_ARENA <= POOL_BYTES);
 
+/// What blocks that came back have made of their pool.
+#[derive(Clone, Copy)]
+pub(crate) struct Change {
+    pub(crate) was_full: bool,
+    pub(crate) is_empty: bool,
+}
+
 /// A pool, by its header. Valid as long as its arena is mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pool(NonNull<Header>);
@@ -113,6 +123,14 @@ const NONZERO_HEADERS_OFFSET: NonZero<usize> = NonZero::new(HEADERS_OFFSET).unwr
 /// How far behind the start of its pool a block is, in bytes.
 fn offset_of(block: NonNull<Block>) -> u16 {
     (address_of(block) % POOL_BYTES) as u16
+}
+
+/// The block so many bytes behind the start of the pool that `block` lies in, by a pointer that is valid for as much.
+fn in_pool_of(block: NonNull<Block>, offset: u16) -> NonNull<Block> {
+    block.map_addr(|address| {
+        let start = address.get() - address.get() % POOL_BYTES;
+        NonZero::new(start + usize::from(offset)).unwrap_or(address)
+    })
 }
 
 impl Pool {
@@ -246,20 +264,26 @@ impl Pool {
     /// # Safety
     ///
     /// - `range` was carved from this pool, and the caller gives it up.
-    pub(crate) unsafe fn uncarve(self, class: SizeClass, mut range: FreshRange) {
+    pub(crate) unsafe fn uncarve(self, class: SizeClass, mut range: FreshRange) -> Change {
         let header = self.header();
+        let live_before = self.live();
         let end_of_carved = usize::from(header.carved.get()) * class.bytes();
-        if let Some(next) = range.next {
-            let end = next.as_ptr().addr() + range.left as usize * class.bytes();
-            if end == self.start().as_ptr().addr() + end_of_carved {
-                header.carved.set(header.carved.get() - range.left as u16);
-                return;
-            }
-        }
-        if let Some(rest) = range.carve_chain(class, range.left) {
+        let end_of_range = range.next.map(|next| {
+            next.as_ptr().addr() + range.left as usize * class.bytes() - self.address()
+        });
+        if end_of_range == Some(end_of_carved) {
+            header.carved.set(header.carved.get() - range.left as u16);
+        } else if let Some(rest) = range.carve_chain(class, range.left) {
             // SAFETY: all of the range, which the caller gives up and which lies in this pool.
-            unsafe { self.give(class, rest) };
+            return unsafe { self.give(class, rest) };
         }
+        self.change_from(live_before)
+    }
+
+    /// What has become of the pool, which had so many live blocks before.
+    fn change_from(self, live_before: u32) -> Change {
+        let was_full = live_before == u32::from(self.header().capacity.get());
+        Change { was_full, is_empty: self.is_empty() }
     }
 
     /// Puts the blocks of `run` in front of the free chain.
@@ -267,23 +291,28 @@ impl Pool {
     /// # Safety
     ///
     /// - The blocks lie in this pool, are free, and the caller gives them up.
-    pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) {
+    #[inline]
+    pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) -> Change {
         let header = self.header();
         if header.class.get() != class.number() {
             abort_corrupt("block freed with the layout of another class", address_of(run.first()));
         }
-        if run.len() > self.live() {
+        let live = self.live();
+        if run.len() > live {
             abort_corrupt("block freed twice", address_of(run.first()));
         }
         let free_count = header.free_count.get();
         if free_count == 0 {
             header.free_tail.set(offset_of(run.last()));
         }
-        let free = (free_count > 0).then(|| self.block_at(header.free.get()));
+        // From a block of the pool, which is shorter than from its header.
+        let free = (free_count > 0).then(|| in_pool_of(run.first(), header.free.get()));
         // SAFETY: the pool's own chain, which goes behind the run.
         unsafe { run.link_before(free) };
         header.free.set(offset_of(run.first()));
         header.free_count.set(free_count + run.len() as u16);
+        let was_full = live == u32::from(header.capacity.get());
+        Change { was_full, is_empty: run.len() == live }
     }
 
     /// Takes free blocks: all of them, in constant time, if that are at most `most`; else exactly
@@ -424,63 +453,6 @@ impl FreshRange {
         self.next = Some(next.cast());
         // SAFETY: the blocks that were linked, which the range no longer has.
         Some(unsafe { Chain::new(first, last, count) })
-    }
-}
-
-/// Pools in a doubly linked list; a pool is in at most one.
-pub(crate) struct PoolList {
-    first: Option<Pool>,
-}
-
-impl PoolList {
-    pub(crate) const EMPTY: Self = Self { first: None };
-
-    pub(crate) fn first(&self) -> Option<Pool> {
-        self.first
-    }
-
-    pub(crate) fn push(&mut self, pool: Pool) {
-        pool.links().next.set(self.first);
-        pool.links().previous.set(None);
-        if let Some(second) = self.first {
-            second.links().previous.set(Some(pool));
-        }
-        self.first = Some(pool);
-    }
-
-    /// Unlinks `pool`, which is in this list.
-    pub(crate) fn remove(&mut self, pool: Pool) {
-        let (next, previous) = (pool.links().next.get(), pool.links().previous.get());
-        match previous {
-            Some(before) => before.links().next.set(next),
-            None => {
-                debug_check!(self.first == Some(pool), "pool in another list", pool.index());
-                self.first = next;
-            }
-        }
-        if let Some(after) = next {
-            after.links().previous.set(previous);
-        }
-    }
-
-    /// Whether of the first `most` pools each is linked to the one before it, and `belongs`.
-    pub(crate) fn is_valid(&self, most: usize, belongs: impl Fn(Pool) -> bool) -> bool {
-        let mut before = None;
-        let mut cursor = self.first;
-        for _ in 0..most {
-            let Some(pool) = cursor else { break };
-            if pool.links().previous.get() != before || !belongs(pool) {
-                return false;
-            }
-            (before, cursor) = (cursor, pool.links().next.get());
-        }
-        true
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<Pool> {
-        let pool = self.first?;
-        self.remove(pool);
-        Some(pool)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::block::Chain;
 use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, REFILL_POOLS_MAX};
 use crate::depot::{Depot, DepotBase, Shelves, shelves_above_base};
 use crate::os::debug_check;
-use crate::pool::{Pool, PoolList, Shard};
+use crate::pool::{Change, Pool, PoolList, Shard};
 use crate::size_class::SizeClass;
 
 /// Used pools of a class that debug builds look at whenever it changes.
@@ -72,23 +72,26 @@ impl ClassHeap {
     ///
     /// # Safety
     ///
-    /// - The run lies in one pool of this shard and class.
+    /// - The run lies in that pool, which is one of this shard and class.
     #[inline]
-    pub(super) unsafe fn give(&mut self, class: SizeClass, run: Chain, empty: &mut PoolList) {
-        // SAFETY: the caller owes that the blocks are the heap's, so they lie in a mapped arena.
-        let pool = unsafe { Pool::of(run.first()) };
-        let was_full = pool.is_full();
+    pub(super) unsafe fn give(
+        &mut self,
+        class: SizeClass,
+        pool: Pool,
+        run: Chain,
+        empty: &mut PoolList,
+    ) {
         // SAFETY: the caller owes that the run lies in this pool.
-        unsafe { pool.give(class, run) };
-        self.relink(pool, was_full, empty);
+        let change = unsafe { pool.give(class, run) };
+        self.relink(pool, change, empty);
     }
 
     /// Puts a pool that got blocks back where its state belongs.
     #[inline]
-    pub(super) fn relink(&mut self, pool: Pool, was_full: bool, empty: &mut PoolList) {
-        let changed = was_full || pool.is_empty();
-        debug_check!(!changed || pool.is_valid(), "pool in disorder", pool.index());
-        match (was_full, pool.is_empty()) {
+    pub(super) fn relink(&mut self, pool: Pool, change: Change, empty: &mut PoolList) {
+        let Change { was_full, is_empty } = change;
+        debug_check!(!(was_full || is_empty) || pool.is_valid(), "pool in disorder", pool.index());
+        match (was_full, is_empty) {
             (true, true) => empty.push(pool),
             (true, false) => self.used.push(pool),
             (false, true) => {

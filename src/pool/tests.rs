@@ -23,9 +23,15 @@ fn class_of(bytes: usize) -> SizeClass {
     SizeClass::all().find(|class| class.bytes() == bytes).expect("a class of this size")
 }
 
-fn give(pool: Pool, class: SizeClass, chain: Chain) {
+fn give(pool: Pool, class: SizeClass, chain: Chain) -> Change {
     // SAFETY: tests give back what they took from this pool.
     unsafe { pool.give(class, chain) }
+}
+
+/// All blocks of an empty pool.
+fn carve_all_of(pool: Pool, class: SizeClass) -> Chain {
+    pool.init(Shard::FIRST, class, false);
+    carve_all(pool, class, u32::MAX)
 }
 
 fn carve_all(pool: Pool, class: SizeClass, most: u32) -> Chain {
@@ -60,10 +66,15 @@ fn a_pool_goes_from_empty_over_used_to_full_and_back() {
             let rest = carve_all(pool, class, u32::MAX);
             assert_eq!(rest.len() + 1, class.blocks_per_pool());
             assert!(pool.is_full() && pool.carve(class, 1).pool().is_none());
-            give(pool, class, rest);
+            let Change { was_full, is_empty } = give(pool, class, rest);
+            assert!(was_full && !is_empty);
             assert!(!pool.is_empty() && !pool.is_full() && pool.is_valid());
-            give(pool, class, one);
+            let Change { was_full, is_empty } = give(pool, class, one);
+            assert!(!was_full && is_empty);
             assert!(pool.is_empty() && pool.is_valid());
+            let all = carve_all_of(pool, class);
+            let Change { was_full, is_empty } = give(pool, class, all);
+            assert!(was_full && is_empty && pool.is_valid());
         }
     });
 }
@@ -125,15 +136,24 @@ fn the_rest_of_a_range_becomes_virgin_again_unless_more_was_carved() {
         let mut first = pool.carve(class, 4);
         assert!(first.carve(class).is_some());
         // SAFETY: the range was carved from this pool.
-        unsafe { pool.uncarve(class, first) };
+        let Change { was_full, is_empty } = unsafe { pool.uncarve(class, first) };
+        assert!(!was_full && !is_empty);
         assert_eq!((pool.live(), pool.header().carved.get()), (1, 1));
 
         let (middle, last) = (pool.carve(class, 4), pool.carve(class, 4));
         // SAFETY: as above.
-        unsafe { pool.uncarve(class, middle) };
+        let Change { was_full, is_empty } = unsafe { pool.uncarve(class, middle) };
+        assert!(!was_full && !is_empty);
         assert_eq!((pool.live(), pool.header().carved.get()), (5, 9));
         assert_eq!(pool.header().free_count.get(), 4);
         assert!(last.is_zeroed() && pool.is_valid());
+
+        let whole = pool_at(arena, 5);
+        whole.init(Shard::FIRST, class, true);
+        let all = whole.carve(class, u32::MAX);
+        // SAFETY: as above.
+        let Change { was_full, is_empty } = unsafe { whole.uncarve(class, all) };
+        assert!(was_full && is_empty && whole.is_valid());
     });
 }
 

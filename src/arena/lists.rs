@@ -127,6 +127,8 @@ impl ArenaLists {
     /// smaller: by a fraction, so that growth without end is told of ever more seldom.
     pub(super) fn insert_new(&mut self, arena: Arena) {
         self.insert_mapped(arena);
+        // What is populated is about to be asked for, and will not be virgin then.
+        self.retention.virgin_pools_taken(arena.idle_pools());
         let counts = &mut self.counts;
         counts.mapped_ever += 1;
         counts.high_water = counts.high_water.max(self.mapped);
@@ -316,7 +318,7 @@ impl ArenaLists {
         if is_resident {
             self.idle_is(self.idle - 1);
         } else if self.idle == 0 {
-            self.retention.virgin_pool_taken();
+            self.retention.virgin_pools_taken(1);
         }
         Some((pool, is_zeroed))
     }

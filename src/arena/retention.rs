@@ -129,12 +129,11 @@ impl Retention {
         self.came >= RESERVE_FIRST
     }
 
-    /// A pool was asked for, and none was idle.
-    pub(super) fn virgin_pool_taken(&mut self) {
-        if let Some(fewer) = self.unregretted.checked_sub(1) {
-            self.unregretted = fewer;
-            self.keep((self.reserve() + 1).min(RESERVE_MOST));
-        }
+    /// So many pools were asked for, and none was idle.
+    pub(super) fn virgin_pools_taken(&mut self, count: usize) {
+        let regretted = count.min(self.unregretted);
+        self.unregretted -= regretted;
+        self.keep((self.reserve() + regretted).min(RESERVE_MOST));
     }
 
     /// Idle pools that stay, however long they are of no use.

@@ -29,12 +29,12 @@ fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..2000).for_each(|_| retention.virgin_pool_taken());
+    (0..2000).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), FIRST + 1000, "no more is regretted than went");
     retention.pools_went(1_000_000);
-    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
+    (0..1_000_000).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), RESERVE_MOST);
-    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
+    (0..1_000_000).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), RESERVE_MOST, "all is regretted");
 }
 
@@ -45,7 +45,7 @@ fn what_is_missed_late_is_not_regretted() {
     retention.pools_went(1000);
     now += 20 * LOOK_MILLISECONDS;
     retention.look(now, 0);
-    (0..1000).for_each(|_| retention.virgin_pool_taken());
+    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), FIRST);
 }
 
@@ -56,7 +56,7 @@ fn what_is_missed_before_the_first_look_is_regretted() {
     retention.begin(now);
     retention.pools_went(1000);
     retention.look(now + LOOK_MILLISECONDS, 0);
-    (0..1000).for_each(|_| retention.virgin_pool_taken());
+    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), FIRST + 500);
 }
 
@@ -65,7 +65,7 @@ fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pool_taken());
+    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
     let full = FIRST + 1000;
     let little = full / RESERVE_PER_LITTLE_NEED;
     let mut look = |retention: &mut Retention, missing: usize| {
@@ -88,7 +88,7 @@ fn the_reserve_fades_where_what_is_idle_never_moves_and_stays_where_it_does() {
     let learnt = |most: usize| {
         let mut retention = Retention::FIRST;
         retention.pools_went(most);
-        (0..most).for_each(|_| retention.virgin_pool_taken());
+        (0..most).for_each(|_| retention.virgin_pools_taken(1));
         retention.look(0, 0);
         retention
     };
@@ -122,7 +122,7 @@ fn a_reserve_that_has_faded_learns_anew() {
     assert_eq!(retention.reserve(), RESERVE_LEAST);
     assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_LEAST);
     retention.pools_went(FIRST);
-    (0..FIRST).for_each(|_| retention.virgin_pool_taken());
+    (0..FIRST).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.reserve(), RESERVE_LEAST + FIRST);
 }
 
@@ -163,7 +163,7 @@ fn the_reserve_fades_by_a_sixteenth_a_look() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(16);
-    (0..16).for_each(|_| retention.virgin_pool_taken());
+    (0..16).for_each(|_| retention.virgin_pools_taken(1));
     let reserve = FIRST + 16;
     retention.look(now, reserve);
     assert_eq!(retention.reserve(), reserve, "it was needed until this look");
@@ -182,7 +182,7 @@ fn a_look_after_half_of_what_the_clock_has_is_not_late_and_one_after_more_is() {
         retention.look(0, 0);
         retention.pools_went(10);
         retention.look(elapsed, 0);
-        (0..10).for_each(|_| retention.virgin_pool_taken());
+        (0..10).for_each(|_| retention.virgin_pools_taken(1));
         retention.reserve()
     };
     assert_eq!(reserve_after(usize::MAX / 2), FIRST, "all is forgotten");
@@ -194,7 +194,7 @@ fn a_look_that_comes_late_forgets_nothing() {
     let (mut retention, mut now) = (Retention::FIRST, 1000);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pool_taken());
+    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
     retention.look(now, FIRST + 1000);
     retention.look(now - 5, FIRST + 1000);
     assert_eq!(retention.reserve(), FIRST + 1000);
@@ -273,7 +273,7 @@ fn the_bounds_are_never_below_what_the_reserve_has_learnt() {
     assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 300), 300);
     let learnt = 500 * BLOCK_POOLS_PER_ARENA;
     retention.pools_went(learnt - FIRST);
-    (0..learnt).for_each(|_| retention.virgin_pool_taken());
+    (0..learnt).for_each(|_| retention.virgin_pools_taken(1));
     assert_eq!(retention.empty_arenas_most(10), 500);
     assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 600), 600);
     assert_eq!(retention.excess(learnt + FIRST - 1, 10, 0), 0);

@@ -4,7 +4,7 @@ use super::super::header::{ALL_POOLS, Header};
 use super::*;
 use crate::config::{
     ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, BLOCK_POOLS_PER_ARENA, CLAIM_IDLE_POOLS_MIN,
-    CLAIM_STEPS_MAX, CLAIMS_MAX, GIVEN_PER_TAKEN_AMID_DROP,
+    CLAIM_STEPS_MAX, CLAIMS_MAX, GIVEN_PER_TAKEN_AMID_DROP, POPULATED_FROM_ARENAS,
 };
 
 /// Some arenas, each of which has one pool in use and all others idle.
@@ -207,6 +207,28 @@ fn as_many_pools_are_regretted_as_went_since_they_were_of_no_use() {
     pass(&arenas, LOOK_MILLISECONDS);
     assert_eq!(counts(&arenas).0, EMPTY_ARENAS_FIRST);
     assert_eq!(kept_more_after(&arenas, 10), 10);
+}
+
+/// Pools of a new arena that was populated are idle when they are taken, and missed all the same.
+#[test]
+fn a_heap_that_swings_learns_to_keep_arenas_that_are_populated() {
+    const COUNT: usize = POPULATED_FROM_ARENAS + EMPTY_ARENAS_MAX + 100;
+    let pages = TestPages::default();
+    pages.can_populate.store(true, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let mapped_by_round = || {
+        let before = arenas.lists.lock().stats().mapped_ever;
+        give(&arenas, take(&arenas, 63 * COUNT));
+        arenas.lists.lock().stats().mapped_ever - before
+    };
+    assert_eq!(mapped_by_round(), COUNT);
+    assert_eq!(mapped_by_round(), COUNT - EMPTY_ARENAS_MAX);
+    for _ in 0..5 {
+        mapped_by_round();
+    }
+    assert_eq!(mapped_by_round(), 0);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
 }
 
 #[test]

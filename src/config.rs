@@ -134,7 +134,7 @@ pub const CLAIM_IDLE_POOLS_MIN: usize = 8;
 pub const CLAIM_STEPS_MAX: usize = 64;
 
 /// Where pools only come back, so many times as many may be idle as are used: they may be whole arenas soon.
-pub const IDLE_PER_USED_AMID_DROP: usize = 3;
+pub const IDLE_PER_USED_AMID_DROP: usize = 7;
 
 /// Pools that come back for each one that is taken, at least, where they only come back.
 pub const GIVEN_PER_TAKEN_AMID_DROP: usize = 16;

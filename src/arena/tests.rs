@@ -276,8 +276,8 @@ fn where_pools_only_come_back_more_is_idle_as_long_as_more_is_used() {
     let most = IDLE_BETWEEN_ARENAS_MAX * 63;
     let mut used = pools.len();
     let mut most_idle = 0;
-    // A few of an arena wait, each time, until there are more.
-    let few = ARENAS * CLAIM_IDLE_POOLS_MIN + EMPTY_ARENAS_FIRST * 63;
+    // A few of each arena wait until there are more, and so does an excess once before and once after some of it went.
+    let few = ARENAS * CLAIM_IDLE_POOLS_MIN + 2 * EMPTY_ARENAS_FIRST * 63;
     for number in 1..63 {
         for some in pools.chunks(63 * 20) {
             give(&arenas, some.iter().skip(number).step_by(63).copied());

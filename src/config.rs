@@ -130,8 +130,9 @@ pub const CLAIMS_MAX: usize = 16;
 /// Idle pools of an arena that are worth it, where not all are to go;
 pub const CLAIM_IDLE_POOLS_MIN: usize = 8;
 
-/// and arenas that are then looked at, at most, while the lock is held once.
-pub const CLAIM_STEPS_MAX: usize = 64;
+/// and arenas that are then looked at, at most, while the lock is held once: most of them have as many, where several times
+/// what is used is idle.
+pub const CLAIM_STEPS_MAX: usize = 256;
 
 /// Where pools only come back, so many times as many may be idle as are used: they may be whole arenas soon.
 pub const IDLE_PER_USED_AMID_DROP: usize = 7;

@@ -374,7 +374,7 @@ impl<P: PageSource> Heap<P> {
         let mut heap = self.lock(shard, class);
         for run in &mut runs {
             let Some((pool, blocks)) = run.take() else { break };
-            // SAFETY: that pool's run, from this shard; the caller owes the class.
+            // SAFETY: that pool's run, from this shard; the caller owes the class, and pointers that came from this heap.
             unsafe { heap.give(class, pool, blocks, &mut empty) };
             given += 1;
         }

@@ -11,7 +11,7 @@
 //! pool start at its page and user data shares no cache line with it:
 //!
 //! ```text
-//!   arena: | the arena's header | 63 headers of pools | 63 pools' links | pool 1 | pool 2 | ... | pool 63 |
+//!   arena: | the arena's header ... | 63 headers of pools | 63 pools' links | ... | pool 1 | pool 2 | ... | pool 63 |
 //! ```
 //!
 //! A header is small, for each block that goes back alone touches another one: those of 64 MiB of blocks fill
@@ -291,6 +291,7 @@ impl Pool {
     /// # Safety
     ///
     /// - The blocks lie in this pool, are free, and the caller gives them up.
+    /// - The pointer to the first may be used for all of the pool.
     #[inline]
     pub(crate) unsafe fn give(self, class: SizeClass, run: Chain) -> Change {
         let header = self.header();
@@ -305,7 +306,7 @@ impl Pool {
         if free_count == 0 {
             header.free_tail.set(offset_of(run.last()));
         }
-        // From a block of the pool, which is shorter than from its header.
+        // From a block of the pool, whose pointer the caller owes to be valid for it: shorter than from its header.
         let free = (free_count > 0).then(|| in_pool_of(run.first(), header.free.get()));
         // SAFETY: the pool's own chain, which goes behind the run.
         unsafe { run.link_before(free) };

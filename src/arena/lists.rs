@@ -24,7 +24,8 @@ const STAYING: usize = 2;
 /// those with `n` of which none is, and the last of `lists[STAYING]` the empty ones that stay mapped; bit `n` of
 /// `nonempty[i]` is set if and only if `lists[i][n]` has one; `empty` is the number of arenas in the last lists, and
 /// `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
-/// stay; what a thread has claimed is not free.
+/// stay; what a thread has claimed is not free, and not among the `used_pools`, which those that were taken are until they
+/// come back; `hand` is a mapped arena.
 pub(super) struct ArenaLists {
     pub(super) lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
     pub(super) nonempty: [u64; KINDS],
@@ -127,8 +128,6 @@ impl ArenaLists {
     /// smaller: by a fraction, so that growth without end is told of ever more seldom.
     pub(super) fn insert_new(&mut self, arena: Arena) {
         self.insert_mapped(arena);
-        // What is populated is about to be asked for, and will not be virgin then.
-        self.retention.virgin_pools_taken(arena.idle_pools());
         let counts = &mut self.counts;
         counts.mapped_ever += 1;
         counts.high_water = counts.high_water.max(self.mapped);
@@ -315,10 +314,12 @@ impl ArenaLists {
         let (pool, is_resident, is_zeroed) = taken?;
         self.used_pools += 1;
         self.retention.pool_taken();
+        // One that was populated with its arena is missed as well: none was idle before that.
+        if is_zeroed && (is_resident || self.idle == 0) {
+            self.retention.virgin_pool_taken();
+        }
         if is_resident {
             self.idle_is(self.idle - 1);
-        } else if self.idle == 0 {
-            self.retention.virgin_pools_taken(1);
         }
         Some((pool, is_zeroed))
     }
@@ -452,5 +453,8 @@ impl ArenaLists {
             && linked_staying == self.staying
             && self.all().count() == self.mapped
             && self.all().map(Self::counted_idle).sum::<usize>() == self.idle
+            && self.all().map(Arena::free_pools).sum::<usize>() + self.used_pools
+                <= self.mapped * BLOCK_POOLS_PER_ARENA
+            && self.hand.is_none_or(|hand| self.all().any(|arena| arena == hand))
     }
 }

@@ -7,8 +7,9 @@
 //!   goes if more than the reserve are empty; a young one stays within a bound, for what was built up
 //!   a moment ago may be built up again in the next. Idle pools between used ones have a lower bound:
 //!   they come of blocks that are freed in no order, or of sizes that are no longer asked for. Amid a drop, while
-//!   pools come back and hardly any is taken, that bound is some times what is used, and the next look leaves
-//!   them: page after page costs a call to the system each, and soon they are whole arenas.
+//!   pools come back and hardly any is taken, some times what is used may be idle, if that is more, and looks leave
+//!   it there: page after page costs a call to the system each, and soon they are whole arenas. The first look
+//!   after it takes what did not become such.
 //! - From time to time: as many idle pools as there were at every moment since the last look have been
 //!   of no use; what of them exceeds the reserve goes.
 //!
@@ -60,10 +61,12 @@ pub(super) struct Retention {
     most_idle: usize,
     looked_at: usize,
     has_looked: bool,
-    /// Pools that came back since others were taken, and how many of these had at the last look.
+    /// Pools that came back since others were taken, as far as it matters.
     came: usize,
-    came_before_look: usize,
-    /// Whether many of them had come between the last two looks.
+    /// Pools that came back since the last look, and that were taken.
+    given_since_look: usize,
+    taken_since_look: usize,
+    /// Whether they only came back between the last two looks.
     was_amid_drop: bool,
     /// What was left of the excess when some of it was last to go.
     excess_left: usize,
@@ -91,7 +94,8 @@ impl Retention {
         looked_at: 0,
         has_looked: false,
         came: 0,
-        came_before_look: 0,
+        given_since_look: 0,
+        taken_since_look: 0,
         was_amid_drop: false,
         excess_left: 0,
         went: 0,
@@ -115,13 +119,15 @@ impl Retention {
 
     /// A pool has come back.
     pub(super) fn pool_given(&mut self) {
-        self.came += 1;
+        self.given_since_look += 1;
+        // No more than what ends soon once pools are taken again.
+        self.came = (self.came + 1).min(2 * RESERVE_FIRST);
     }
 
     /// A pool was asked for.
     pub(super) fn pool_taken(&mut self) {
+        self.taken_since_look += 1;
         self.came = self.came.saturating_sub(GIVEN_PER_TAKEN_AMID_DROP);
-        self.came_before_look = self.came_before_look.min(self.came);
     }
 
     /// Whether pools only come back.
@@ -129,11 +135,12 @@ impl Retention {
         self.came >= RESERVE_FIRST
     }
 
-    /// So many pools were asked for, and none was idle.
-    pub(super) fn virgin_pools_taken(&mut self, count: usize) {
-        let regretted = count.min(self.unregretted);
-        self.unregretted -= regretted;
-        self.keep((self.reserve() + regretted).min(RESERVE_MOST));
+    /// A pool was asked for, and none was idle.
+    pub(super) fn virgin_pool_taken(&mut self) {
+        if let Some(fewer) = self.unregretted.checked_sub(1) {
+            self.unregretted = fewer;
+            self.keep((self.reserve() + 1).min(RESERVE_MOST));
+        }
     }
 
     /// Idle pools that stay, however long they are of no use.
@@ -167,11 +174,11 @@ impl Retention {
     ) -> usize {
         let most = IDLE_BETWEEN_ARENAS_MAX.max(used_arenas / USED_ARENAS_PER_EMPTY);
         let most = (most * BLOCK_POOLS_PER_ARENA).max(self.reserve());
-        let amid_drop = used_pools.saturating_mul(IDLE_PER_USED_AMID_DROP);
+        let amid_drop = used_pools.saturating_mul(IDLE_PER_USED_AMID_DROP).min(RESERVE_MOST);
         let most = if self.is_amid_drop() { most.max(amid_drop) } else { most };
         let excess = idle_between.saturating_sub(most);
-        // What the last search amid a drop left is not worth another one.
-        self.excess_left = if self.is_amid_drop() { self.excess_left.min(excess) } else { 0 };
+        // What has been left of it is not worth another search: looks take that.
+        self.excess_left = self.excess_left.min(excess);
         if excess - self.excess_left < RESERVE_FIRST {
             return 0;
         }
@@ -209,8 +216,14 @@ impl Retention {
         }
         // A look that only goes on with the one before is of the same moment.
         if looks > 0 {
-            let before = core::mem::replace(&mut self.came_before_look, self.came);
-            self.was_amid_drop = self.came - before >= RESERVE_FIRST;
+            let given = core::mem::take(&mut self.given_since_look);
+            let taken = core::mem::take(&mut self.taken_since_look);
+            // After a longer time nobody knows when they came.
+            self.was_amid_drop = looks == 1
+                && given >= RESERVE_FIRST.max(taken.saturating_mul(GIVEN_PER_TAKEN_AMID_DROP));
+            if !self.was_amid_drop {
+                self.came = 0;
+            }
         }
         Looked {
             is_due: looks > 0,

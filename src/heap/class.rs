@@ -73,6 +73,7 @@ impl ClassHeap {
     /// # Safety
     ///
     /// - The run lies in that pool, which is one of this shard and class.
+    /// - The pointers to its blocks may be used for all of their arena.
     #[inline]
     pub(super) unsafe fn give(
         &mut self,

@@ -29,12 +29,12 @@ fn what_is_soon_missed_stays_the_next_time_up_to_a_bound() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..2000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..2000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST + 1000, "no more is regretted than went");
     retention.pools_went(1_000_000);
-    (0..1_000_000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), RESERVE_MOST);
-    (0..1_000_000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1_000_000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), RESERVE_MOST, "all is regretted");
 }
 
@@ -45,7 +45,7 @@ fn what_is_missed_late_is_not_regretted() {
     retention.pools_went(1000);
     now += 20 * LOOK_MILLISECONDS;
     retention.look(now, 0);
-    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST);
 }
 
@@ -56,7 +56,7 @@ fn what_is_missed_before_the_first_look_is_regretted() {
     retention.begin(now);
     retention.pools_went(1000);
     retention.look(now + LOOK_MILLISECONDS, 0);
-    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), FIRST + 500);
 }
 
@@ -65,7 +65,7 @@ fn the_reserve_fades_where_little_of_it_is_needed_and_stays_where_more_is() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     let full = FIRST + 1000;
     let little = full / RESERVE_PER_LITTLE_NEED;
     let mut look = |retention: &mut Retention, missing: usize| {
@@ -88,7 +88,7 @@ fn the_reserve_fades_where_what_is_idle_never_moves_and_stays_where_it_does() {
     let learnt = |most: usize| {
         let mut retention = Retention::FIRST;
         retention.pools_went(most);
-        (0..most).for_each(|_| retention.virgin_pools_taken(1));
+        (0..most).for_each(|_| retention.virgin_pool_taken());
         retention.look(0, 0);
         retention
     };
@@ -122,7 +122,7 @@ fn a_reserve_that_has_faded_learns_anew() {
     assert_eq!(retention.reserve(), RESERVE_LEAST);
     assert_eq!(retention.empty_arenas_kept(), EMPTY_ARENAS_LEAST);
     retention.pools_went(FIRST);
-    (0..FIRST).for_each(|_| retention.virgin_pools_taken(1));
+    (0..FIRST).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.reserve(), RESERVE_LEAST + FIRST);
 }
 
@@ -163,7 +163,7 @@ fn the_reserve_fades_by_a_sixteenth_a_look() {
     let (mut retention, mut now) = (Retention::FIRST, 0);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(16);
-    (0..16).for_each(|_| retention.virgin_pools_taken(1));
+    (0..16).for_each(|_| retention.virgin_pool_taken());
     let reserve = FIRST + 16;
     retention.look(now, reserve);
     assert_eq!(retention.reserve(), reserve, "it was needed until this look");
@@ -182,7 +182,7 @@ fn a_look_after_half_of_what_the_clock_has_is_not_late_and_one_after_more_is() {
         retention.look(0, 0);
         retention.pools_went(10);
         retention.look(elapsed, 0);
-        (0..10).for_each(|_| retention.virgin_pools_taken(1));
+        (0..10).for_each(|_| retention.virgin_pool_taken());
         retention.reserve()
     };
     assert_eq!(reserve_after(usize::MAX / 2), FIRST, "all is forgotten");
@@ -194,7 +194,7 @@ fn a_look_that_comes_late_forgets_nothing() {
     let (mut retention, mut now) = (Retention::FIRST, 1000);
     rest(&mut retention, &mut now, 0);
     retention.pools_went(1000);
-    (0..1000).for_each(|_| retention.virgin_pools_taken(1));
+    (0..1000).for_each(|_| retention.virgin_pool_taken());
     retention.look(now, FIRST + 1000);
     retention.look(now - 5, FIRST + 1000);
     assert_eq!(retention.reserve(), FIRST + 1000);
@@ -238,13 +238,13 @@ fn amid_a_drop_as_much_is_idle_between_used_pools_as_some_times_those() {
     assert_eq!(retention.excess(most_amid_drop + 5 + FIRST, 0, used), FIRST + 5);
     // Few are used: the bound is that of other times.
     assert_eq!(amid_drop(FIRST).excess(most + FIRST, 0, 1), FIRST);
-    // Once one is taken for each few that come back, all of it is much.
-    for _ in 0..FIRST.div_ceil(GIVEN_PER_TAKEN_AMID_DROP) {
-        retention.pool_taken();
-        retention.pool_given();
-    }
+    // Once pools are taken again, all of it is much, however many came before.
+    let mut retention = amid_drop(1_000_000);
+    (0..2 * FIRST / GIVEN_PER_TAKEN_AMID_DROP).for_each(|_| retention.pool_taken());
     assert_eq!(retention.excess(most + FIRST, 0, used), FIRST);
-    assert_eq!(retention.excess(most + FIRST, 0, used), FIRST, "nothing is left for later");
+    // No heap is so large that it may be without end.
+    let huge = amid_drop(FIRST).excess(RESERVE_MOST + FIRST, 0, RESERVE_MOST);
+    assert_eq!(huge, FIRST);
 }
 
 #[test]
@@ -252,18 +252,23 @@ fn a_look_amid_a_drop_says_so_as_long_as_pools_come_back() {
     let mut retention = amid_drop(FIRST - 1);
     let mut now = LOOK_MILLISECONDS;
     assert!(!retention.look(now, 0).is_amid_drop);
-    let mut look_after = |retention: &mut Retention, given: usize| {
+    let mut look_after = |retention: &mut Retention, given: usize, taken: usize, looks: usize| {
         (0..given).for_each(|_| retention.pool_given());
-        now += LOOK_MILLISECONDS;
+        (0..taken).for_each(|_| retention.pool_taken());
+        now += looks * LOOK_MILLISECONDS;
         retention.look(now, 0).is_amid_drop
     };
-    assert!(!look_after(&mut retention, FIRST - 1), "not so many since the look before");
-    assert!(look_after(&mut retention, FIRST));
-    assert!(look_after(&mut retention, FIRST));
-    assert!(retention.look(2 * LOOK_MILLISECONDS, 0).is_amid_drop, "a look that goes on");
-    assert!(!look_after(&mut retention, 0), "it is over");
-    (0..FIRST).for_each(|_| retention.pool_taken());
-    assert!(look_after(&mut retention, FIRST), "another one");
+    assert!(!look_after(&mut retention, FIRST - 1, 0, 1), "not so many since the look before");
+    assert!(look_after(&mut retention, 2 * FIRST, 2 * FIRST / GIVEN_PER_TAKEN_AMID_DROP, 1));
+    assert!(look_after(&mut retention, FIRST, 0, 1));
+    assert!(retention.look(0, 0).is_amid_drop, "a look that goes on");
+    assert!(retention.is_amid_drop());
+    assert!(!look_after(&mut retention, 0, 0, 1), "it is over");
+    assert!(!retention.is_amid_drop(), "and so is what may be idle for it");
+    let too_many = 2 * FIRST / GIVEN_PER_TAKEN_AMID_DROP + 1;
+    assert!(!look_after(&mut retention, 2 * FIRST, too_many, 1), "too many were taken");
+    assert!(!look_after(&mut retention, 2 * FIRST, 0, 2), "nobody knows when they came");
+    assert!(look_after(&mut retention, FIRST, 0, 1), "another one");
 }
 
 #[test]
@@ -273,7 +278,7 @@ fn the_bounds_are_never_below_what_the_reserve_has_learnt() {
     assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 300), 300);
     let learnt = 500 * BLOCK_POOLS_PER_ARENA;
     retention.pools_went(learnt - FIRST);
-    (0..learnt).for_each(|_| retention.virgin_pools_taken(1));
+    (0..learnt).for_each(|_| retention.virgin_pool_taken());
     assert_eq!(retention.empty_arenas_most(10), 500);
     assert_eq!(retention.empty_arenas_most(USED_ARENAS_PER_EMPTY * 600), 600);
     assert_eq!(retention.excess(learnt + FIRST - 1, 10, 0), 0);

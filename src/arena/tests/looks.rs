@@ -15,6 +15,41 @@ fn a_look_is_told_of_once() {
     assert!(!arenas.news().take_look(), "no look is due");
 }
 
+/// What a program that takes pools and gives them back in bursts has between used ones at the end of some.
+fn idle_after_bursts(pools: usize, pause: usize) -> usize {
+    const ARENAS: usize = 400;
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let all = take(&arenas, 63 * ARENAS);
+    // Every other one.
+    give(&arenas, all.iter().copied().step_by(2));
+    for _ in 0..50 {
+        pages.milliseconds.fetch_add(pause, Ordering::SeqCst);
+        let looks = (0..20).filter(|_| arenas.tick()).count();
+        assert_eq!(looks, 1);
+        for _ in 0..pools / 50 {
+            give(&arenas, take(&arenas, 50));
+        }
+        let burst = take(&arenas, pools);
+        give(&arenas, burst);
+    }
+    let idle = idle(&arenas);
+    give(&arenas, all.into_iter().skip(1).step_by(2));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+    idle
+}
+
+/// A look comes with the first request of a burst, and what came before it is not the drop of a structure.
+#[test]
+fn what_is_of_no_use_goes_in_a_program_that_works_in_bursts() {
+    const RESERVE: usize = EMPTY_ARENAS_FIRST * BLOCK_POOLS_PER_ARENA;
+    for (pools, pause) in [(900, 1000), (1100, 1000), (1100, 100), (2200, 150)] {
+        let idle = idle_after_bursts(pools, pause);
+        assert!(idle < pools + RESERVE, "{idle} of {pools} pools each {pause} ms");
+    }
+}
+
 /// Whether a look had to leave something to the next one.
 fn looks_at_once(arenas: &Arenas<&TestPages>) -> bool {
     let looked_at = arenas.looked_at.load(Ordering::SeqCst);

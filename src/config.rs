@@ -64,8 +64,9 @@ pub const FRESH_BATCH_BLOCKS: u32 = 128;
 /// would leave more pools half used.
 pub const SHARD_COUNT: usize = 8;
 
-/// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time.
-pub const GIVE_RUNS_MAX: usize = 16;
+/// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time, and what lies on
+/// the stack meanwhile: in a debug build few bytes of the smallest one are left.
+pub const GIVE_RUNS_MAX: usize = 12;
 
 /// Full magazines that a depot, of one class in one shard, holds at most: so much of what a program
 /// frees and asks for again, at times, comes back without a walk through its blocks.

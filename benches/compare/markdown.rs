@@ -58,19 +58,25 @@ fn timed(options: &Options, results: &Results, profile: &str, kind: Kind) -> Str
 }
 
 fn held(options: &Options, results: &Results, profile: &str) -> String {
-    let mut lines = vec![
-        "Each cell: MiB resident at the moment of interest, in brackets divided by what the workload names.\n"
-            .to_owned(),
-    ];
+    let mut lines = vec![format!(
+        "Each cell: MiB resident at the moment of interest, in brackets divided by what the workload names, \
+         then the median time of what came before, divided by {SUBJECT}'s: what is given back costs time.\n"
+    )];
     let names = options.allocators.iter().map(|entry| entry.name.to_owned());
     lines.push(row("workload", SUBJECT, names.filter(|name| name != SUBJECT)));
     let rules = options.allocators.iter().skip(1).map(|_| "---".to_owned());
     lines.push(row("---", "---", rules));
     for case in options.cases.iter().filter(|case| case.kind() == Kind::Memory) {
+        let own = results.summary(profile, SUBJECT, case);
         let cell = |name: &str| {
             let summary = results.summary(profile, name, case)?;
             let ratio = Metric::Held.of(&summary)?;
-            Some(format!("{:.1} ({ratio:.2})", summary.held? / MIB))
+            let held = format!("{:.1} ({ratio:.2})", summary.held? / MIB);
+            if name == SUBJECT {
+                return Some(format!("{held} · {:.0} ms", summary.time * 1e3));
+            }
+            let time = summary.time / own.as_ref()?.time;
+            Some(format!("{held} · {time:.2}"))
         };
         let mut cells = options
             .allocators

@@ -64,6 +64,9 @@ mistake() {
     fi
 }
 
+# Else the build of a copy, by an earlier run, would count as this one's: cargo tells them apart by the age of the
+# sources that it was made from, and those of a copy lie in the target.
+rm -rf "$target/$host/release/.fingerprint"/obmalloc-*
 cargo build --quiet --release --locked --manifest-path ci/fuzz/Cargo.toml
 if [ "${1:-}" = --seconds ]; then
     if ! fuzz -max_total_time="$2"; then

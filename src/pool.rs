@@ -118,6 +118,7 @@ pub(crate) struct Change {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pool(NonNull<Header>);
 
+/// [`HEADERS_OFFSET`], so that the address of a header is not zero by its type.
 const NONZERO_HEADERS_OFFSET: NonZero<usize> = NonZero::new(HEADERS_OFFSET).unwrap();
 
 /// How far behind the start of its pool a block is, in bytes.

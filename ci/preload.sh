@@ -60,8 +60,9 @@ if have cc "ci/preload/*.c"; then
         check plugin_host "$preload" "$work/plugin_host" "$work"/plugin{1,2}.so
     done
     check tuned "" "$work/tuned" mapped
-    check tuned "$library" "$work/tuned" mapped
-    check tuned "$library" env OBMALLOC_SYSTEM_TUNING=early "$work/tuned" held
+    check tuned "$library" "$work/tuned" held
+    check tuned "$library" env OBMALLOC_SYSTEM_TUNING=off "$work/tuned" mapped
+    check tuned "$library" env MALLOC_TRIM_THRESHOLD_=131072 "$work/tuned" mapped
     check tuned "$library" env OBMALLOC_SYSTEM_TUNING=full "$work/tuned" held
     echo "preload: contract, threads, late, plugin_host, tuned pass"
 fi

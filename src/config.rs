@@ -288,6 +288,10 @@ impl Config {
     pub(crate) const OVER_SYSTEM: Self =
         Self { system_tuning: SystemTuning::Early, counts_large: true, ..Self::DEFAULT };
 
+    /// What is chosen at first in the library to preload, whose large blocks are glibc's and not counted.
+    #[cfg(feature = "preload")]
+    pub(crate) const PRELOADED: Self = Self { system_tuning: SystemTuning::Early, ..Self::DEFAULT };
+
     /// Bytes that each thread may keep in free blocks.
     #[must_use]
     pub const fn cache_bytes(&self) -> usize {
@@ -335,6 +339,11 @@ impl Config {
 
     pub(crate) const fn pressure(&self) -> Option<PressureHook> {
         self.pressure
+    }
+
+    /// Whether the system allocator is to have few arenas, since magazines lie before it.
+    pub(crate) fn limits_system_arenas(&self) -> bool {
+        self.system_tuning != SystemTuning::Off && self.counts_large
     }
 
     /// Whether the system allocator is to be tuned early when the process starts: later nobody would see when.

@@ -61,7 +61,11 @@ fn allocate_slow(size: usize) -> *mut u8 {
 
 /// A block of `class`, or null.
 fn allocate_small(class: SizeClass) -> *mut u8 {
-    if thread::may_use_caches() { thread::alloc(class, &Config::DEFAULT) } else { ptr::null_mut() }
+    if thread::may_use_caches() {
+        thread::alloc(class, &Config::PRELOADED)
+    } else {
+        ptr::null_mut()
+    }
 }
 
 /// A block of glibc's. When that has none left, empty arenas may be what it lacks: they are released,
@@ -108,7 +112,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
     if let Some(class) = class_of(bytes)
         && thread::may_use_caches()
     {
-        let block = thread::alloc_zeroed(class, class.bytes(), &Config::DEFAULT);
+        let block = thread::alloc_zeroed(class, class.bytes(), &Config::PRELOADED);
         if !block.is_null() {
             return block;
         }

@@ -90,7 +90,7 @@ pub(crate) fn config(chosen: &Config) -> Config {
             ]);
         }
     });
-    if config.system_tuning() != SystemTuning::Off {
+    if config.limits_system_arenas() {
         let arenas = (cores() / CORES_PER_SYSTEM_ARENA).max(1);
         let has_one = os::limit_arenas(arenas) && arenas == 1;
         // Where there have been threads before, the system allocator may have more already. A library that is

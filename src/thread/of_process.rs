@@ -122,7 +122,7 @@ fn make_flushed_at_exit() -> Option<NonNull<Caches>> {
     unsafe { made.write(Caches::new()) };
     // SAFETY: written just now.
     let cache = unsafe { made.as_ref() };
-    prepare(cache, &Config::DEFAULT);
+    prepare(cache, &Config::PRELOADED);
     if cache.small.keeping() == Keeping::UntilExit {
         return Some(made);
     }
@@ -147,9 +147,9 @@ pub(crate) fn pop(class: SizeClass) -> Option<NonNull<u8>> {
 pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
     match caches_of_thread() {
         // SAFETY: the caller owes the same.
-        Some(_) => unsafe { super::dealloc(block, class, &Config::DEFAULT) },
+        Some(_) => unsafe { super::dealloc(block, class, &Config::PRELOADED) },
         // SAFETY: as above; a cache that is made for it has not been asked to take it.
-        None => unsafe { super::dealloc_slow(block, class, &Config::DEFAULT) },
+        None => unsafe { super::dealloc_slow(block, class, &Config::PRELOADED) },
     }
 }
 

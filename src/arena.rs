@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::census::{FoundPool, Surveyor};
 use crate::config::{
     ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
-    POOLS_PER_LOOK_MAX, STAYING_PER_LOOK_MAX,
+    POOLS_AT_ONCE_MAX, STAYING_PER_LOOK_MAX,
 };
 use crate::os::{PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
@@ -256,7 +256,7 @@ impl<P: PageSource> Arenas<P> {
         }
         if excess > 0 {
             let order = if is_amid_drop { ClaimOrder::InTurn } else { ClaimOrder::SparsestFirst };
-            self.purge_idle(excess.min(POOLS_PER_LOOK_MAX), order);
+            self.purge_idle(excess.min(POOLS_AT_ONCE_MAX), order);
         }
     }
 
@@ -288,8 +288,8 @@ impl<P: PageSource> Arenas<P> {
     fn look_slow(&self, now: usize) -> bool {
         let mut lists = self.lists.lock();
         let idle = lists.idle;
-        let Looked { is_due, surplus, is_amid_drop } = lists.retention.look(now, idle);
-        let most = surplus.min(POOLS_PER_LOOK_MAX);
+        let Looked { is_due, surplus, most, is_amid_drop } = lists.retention.look(now, idle);
+        let most = surplus.min(most);
         let leaving = lists.unlink_idle(most);
         let unlinked = idle - lists.idle;
         drop(lists);

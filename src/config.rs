@@ -121,9 +121,16 @@ pub const LOOK_MILLISECONDS: usize = 100;
 /// The reserve loses one part of so many at a look that finds little need for it.
 pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 
-/// Pools whose memory goes at one look at most, to bound the time that it takes: 4 MiB, and at worst as many
-/// calls to the system as pools. What is left goes at the next exchanges.
-pub const POOLS_PER_LOOK_MAX: usize = 1024;
+/// Pools whose memory goes at once, at most, to bound the time that it takes: 4 MiB, and at worst as many calls to the
+/// system as pools. What is left goes at the next exchanges.
+pub const POOLS_AT_ONCE_MAX: usize = 1024;
+
+/// So many more for each millisecond since the last look, since programs that do little exchange little: of half a
+/// microsecond each, and some more for each run of them, that is a twentieth of the time.
+pub const POOLS_PER_MILLISECOND: usize = 64;
+
+/// And so many at one look, however late it is: 32 MiB.
+pub const POOLS_PER_LOOK_MAX: usize = 8192;
 
 /// Arenas whose idle pools are claimed at most while the lock is held once.
 pub const CLAIMS_MAX: usize = 16;

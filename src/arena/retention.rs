@@ -24,8 +24,8 @@
 use crate::config::{
     BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
     GIVEN_PER_TAKEN_AMID_DROP, HELD_BYTES_MAX, IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP,
-    LOOK_MILLISECONDS, POOL_BYTES, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY,
-    YOUNG_MILLISECONDS,
+    LOOK_MILLISECONDS, POOL_BYTES, POOLS_AT_ONCE_MAX, POOLS_PER_LOOK_MAX, POOLS_PER_MILLISECOND,
+    RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
 };
 
 /// Pools of the reserve at first.
@@ -78,8 +78,10 @@ pub(super) struct Retention {
 pub(super) struct Looked {
     /// Whether time has passed since the look before.
     pub(super) is_due: bool,
-    /// Idle pools that are to go.
+    /// Idle pools that are to go,
     pub(super) surplus: usize,
+    /// and how many of them at this look, at most.
+    pub(super) most: usize,
     /// Whether so many pools have come back, and hardly any was taken, that what is idle between used ones may be whole
     /// arenas soon.
     pub(super) is_amid_drop: bool,
@@ -229,7 +231,14 @@ impl Retention {
             is_due: looks > 0,
             is_amid_drop: self.was_amid_drop,
             surplus: unneeded.saturating_sub(reserve),
+            most: if is_late { POOLS_AT_ONCE_MAX } else { Self::most_after(elapsed) },
         }
+    }
+
+    /// Pools that may go at a look so many milliseconds after the one before.
+    fn most_after(elapsed: usize) -> usize {
+        let for_time = elapsed.saturating_mul(POOLS_PER_MILLISECOND);
+        for_time.saturating_add(POOLS_AT_ONCE_MAX).min(POOLS_PER_LOOK_MAX)
     }
 
     /// So many pools have gone at a look. Where it had to leave something, the next one finds that again; else says if

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use super::*;
 use crate::config::{
     CLAIM_IDLE_POOLS_MIN, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
-    IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP, YOUNG_MILLISECONDS,
+    IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP, POOLS_PER_MILLISECOND, YOUNG_MILLISECONDS,
 };
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
@@ -29,6 +29,9 @@ fn give(arenas: &Arenas<&TestPages>, pools: impl IntoIterator<Item = Pool>) {
     arenas.give_pools(list);
     assert!(arenas.lists.lock().is_valid());
 }
+
+/// What may go at a look that comes when it is due.
+const POOLS_AT_LOOK: usize = POOLS_AT_ONCE_MAX + LOOK_MILLISECONDS * POOLS_PER_MILLISECOND;
 
 fn counts(arenas: &Arenas<&TestPages>) -> (usize, usize) {
     let lists = arenas.lists.lock();
@@ -131,13 +134,12 @@ fn young_arenas_stay_within_a_bound_until_they_are_of_no_use() {
     let pools = take(&arenas, 63 * 400);
     give(&arenas, pools);
     assert_eq!(counts(&arenas), (EMPTY_ARENAS_MAX, EMPTY_ARENAS_MAX));
-    // The first look learns that they are idle, the second that they were all the time. No look takes
-    // long, so that more follow it at once.
+    // The first look learns that they are idle, the second that they were all the time.
     pass(&arenas, LOOK_MILLISECONDS);
     pass(&arenas, LOOK_MILLISECONDS - 1);
     assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX);
     pass(&arenas, 1);
-    assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX - POOLS_PER_LOOK_MAX / 63);
+    assert_eq!(counts(&arenas).1, EMPTY_ARENAS_MAX - POOLS_AT_LOOK / 63);
     (0..20).for_each(|_| pass(&arenas, 0));
     assert_eq!(counts(&arenas), (EMPTY_ARENAS_FIRST, EMPTY_ARENAS_FIRST));
     arenas.release_free();

@@ -149,6 +149,23 @@ fn what_went_at_looks_that_follow_each_other_is_one_shrink_if_it_is_an_arenas() 
 }
 
 #[test]
+fn the_longer_ago_the_last_look_was_the_more_may_go_at_one() {
+    let (mut retention, mut now) = (Retention::FIRST, 12_345);
+    retention.begin(now);
+    let mut most_after = |elapsed: usize| {
+        now = now.wrapping_add(elapsed);
+        retention.look(now, 0).most
+    };
+    assert_eq!(most_after(0), POOLS_AT_ONCE_MAX);
+    assert_eq!(most_after(10), POOLS_AT_ONCE_MAX + 10 * POOLS_PER_MILLISECOND);
+    assert_eq!(most_after(LOOK_MILLISECONDS + 12), POOLS_PER_LOOK_MAX);
+    assert_eq!(most_after(usize::MAX / 2), POOLS_PER_LOOK_MAX);
+    assert_eq!(most_after(0), POOLS_AT_ONCE_MAX, "what was before is no more");
+    // Late, with an older time than the one before.
+    assert_eq!(most_after(5_usize.wrapping_neg()), POOLS_AT_ONCE_MAX);
+}
+
+#[test]
 fn a_look_is_due_if_time_has_passed_since_the_one_before() {
     let (mut retention, now) = (Retention::FIRST, 12_345);
     assert!(retention.look(now, 0).is_due, "the first");

@@ -20,6 +20,7 @@ use crate::block::Magazine;
 use crate::cache_bin::{self, Bin};
 use crate::config::{
     CLASS_COUNT, CacheLimits, FRESH_BATCH_BLOCKS, MAGAZINE_BLOCKS_FIRST, ORDERED_BLOCKS_PER_RUN,
+    UNORDERED_BLOCKS_LEAST, UNORDERED_SHRINK_BLOCKS,
 };
 use crate::heap::{self, Direction, Heap, Held, PARKED_BYTES_MAX, Supply};
 use crate::os::{self, PageSource, debug_check};
@@ -300,12 +301,12 @@ impl ThreadCache {
                 self.was_one_way.set(true);
                 // SAFETY: as above.
                 let runs = runs + unsafe { heap.give_back(class, staying) };
-                // Each block that stays may be the last of its arena, where they come back in no order: the
-                // longer this goes on, the fewer stay. Few at once would make the rest of a short phase
-                // dear. Those that come back in order have few pools between them.
+                // Each block that stays may be the last of its pool, where they come back in no order: the
+                // longer this goes on, the fewer stay. Those that come back in order have few pools between them.
                 if blocks < runs * ORDERED_BLOCKS_PER_RUN {
                     let bin = self.bin(class);
-                    bin.resize((bin.capacity() - 1).max(MAGAZINE_BLOCKS_FIRST.min(bin.capacity())));
+                    let least = UNORDERED_BLOCKS_LEAST.min(bin.capacity());
+                    bin.resize((bin.capacity() - UNORDERED_SHRINK_BLOCKS).max(least));
                 }
             }
         }

@@ -88,6 +88,13 @@ pub const ONE_WAY_FLUSHES: u32 = DEPOT_MAGAZINES as u32;
 /// Blocks of one pool that follow each other, in the mean of a magazine, where these come back in order.
 pub const ORDERED_BLOCKS_PER_RUN: u32 = 4;
 
+/// Where they do not, a magazine loses room for so many each time,
+pub const UNORDERED_SHRINK_BLOCKS: i32 = 4;
+
+/// but keeps it for so many, if it had it: the line of a block that was out of all caches is still on its way from memory
+/// when some more have been freed, and who walks through the magazine by then waits for it.
+pub const UNORDERED_BLOCKS_LEAST: i32 = 32;
+
 /// Used pools whose free blocks one refill gathers at most, to bound the time under the lock.
 pub const REFILL_POOLS_MAX: usize = 16;
 
@@ -143,7 +150,7 @@ pub const CLAIM_IDLE_POOLS_MIN: usize = 8;
 pub const CLAIM_STEPS_MAX: usize = 256;
 
 /// Where pools only come back, so many times as many may be idle as are used: they may be whole arenas soon.
-pub const IDLE_PER_USED_AMID_DROP: usize = 7;
+pub const IDLE_PER_USED_AMID_DROP: usize = 5;
 
 /// Pools that come back for each one that is taken, at least, where they only come back.
 pub const GIVEN_PER_TAKEN_AMID_DROP: usize = 16;

@@ -155,7 +155,7 @@ pub struct Workload {
     pub quick_scale: u32,
 }
 
-pub const WORKLOADS: [Workload; 44] = [
+pub const WORKLOADS: [Workload; 46] = [
     real_program("json", Input::Metadata, 250, 40),
     real_program("syn", Input::Sources, 6, 1),
     real_program("index", Input::Sources, 10, 2),
@@ -184,6 +184,7 @@ pub const WORKLOADS: [Workload; 44] = [
     threaded(Kind::SmallBlocks, "pipeline", 30_000, 5_000),
     synthetic(Kind::SmallBlocks, "btree", 15, 2),
     synthetic(Kind::SmallBlocks, "strings", 30, 5),
+    synthetic(Kind::SmallBlocks, "map", 5, 1),
     synthetic(Kind::SmallBlocks, "list", 30, 5),
     synthetic(Kind::SmallBlocks, "scatter", 10, 2),
     synthetic(Kind::SmallBlocks, "pairs", 20, 3),
@@ -194,6 +195,7 @@ pub const WORKLOADS: [Workload; 44] = [
     synthetic(Kind::Start, "start", 80, 12),
     synthetic(Kind::Memory, "spike", 400, 80),
     synthetic(Kind::Memory, "sparse", 400, 80),
+    synthetic(Kind::Memory, "sparse-80", 80, 80),
     synthetic(Kind::Memory, "list-20", 1_000, 200),
     synthetic(Kind::Memory, "list-3", 1_000, 200),
     synthetic(Kind::Memory, "drift", 64, 13),

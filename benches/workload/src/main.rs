@@ -15,6 +15,7 @@ mod index;
 mod json;
 mod larson;
 mod list;
+mod map;
 mod memory;
 mod pairs;
 mod parallel;
@@ -69,12 +70,13 @@ fn measure(name: &str, scale: u32, input: Input) -> Result<Measurement, String> 
         "threads" => short_threads::run(cores()?, scale),
         "btree" => btree::run(scale),
         "strings" => strings::run(scale),
+        "map" => map::run(scale),
         "list" => list::short(scale),
         "scatter" => scatter::run(scale),
         "frames" => frames::run(scale),
         "start" => start::run(scale)?,
         "spike" => spike::all_freed(scale),
-        "sparse" => spike::some_kept(scale),
+        "sparse" | "sparse-80" => spike::some_kept(scale),
         "list-20" => list::long(20, scale),
         "list-3" => list::long(3, scale),
         "drift" => drift::run(scale),

@@ -133,11 +133,11 @@ pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 pub const POOLS_AT_ONCE_MAX: usize = 1024;
 
 /// So many more for each millisecond since the last look, since programs that do little exchange little: of half a
-/// microsecond each, and some more for each run of them, that is a twentieth of the time.
-pub const POOLS_PER_MILLISECOND: usize = 64;
+/// microsecond each, or one and a half where each is a run of its own, that is at most a twentieth of the time.
+pub const POOLS_PER_MILLISECOND: usize = 32;
 
-/// And so many at one look, however late it is: 32 MiB.
-pub const POOLS_PER_LOOK_MAX: usize = 8192;
+/// And so many at one look, however late it is: 16 MiB, which take two to six milliseconds.
+pub const POOLS_PER_LOOK_MAX: usize = 4096;
 
 /// Arenas whose idle pools are claimed at most while the lock is held once.
 pub const CLAIMS_MAX: usize = 16;

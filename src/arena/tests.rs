@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 use super::*;
 use crate::config::{
     CLAIM_IDLE_POOLS_MIN, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
-    IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP, POOLS_PER_MILLISECOND, YOUNG_MILLISECONDS,
+    IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP, POOLS_PER_LOOK_MAX, YOUNG_MILLISECONDS,
 };
 use crate::os::testing::TestPages;
 use crate::pool::Shard;
@@ -30,8 +30,8 @@ fn give(arenas: &Arenas<&TestPages>, pools: impl IntoIterator<Item = Pool>) {
     assert!(arenas.lists.lock().is_valid());
 }
 
-/// What may go at a look that comes when it is due.
-const POOLS_AT_LOOK: usize = POOLS_AT_ONCE_MAX + LOOK_MILLISECONDS * POOLS_PER_MILLISECOND;
+/// What may go at a look that comes when it is due: as much as at one that is late.
+const POOLS_AT_LOOK: usize = POOLS_PER_LOOK_MAX;
 
 fn counts(arenas: &Arenas<&TestPages>) -> (usize, usize) {
     let lists = arenas.lists.lock();

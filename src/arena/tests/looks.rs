@@ -124,7 +124,7 @@ fn a_look_releases_what_is_empty_and_purges_what_is_worth_it() {
 /// comes by but thrice in two seconds.
 #[test]
 fn what_is_of_no_use_goes_in_a_program_that_does_little() {
-    const ARENAS: usize = 250;
+    const ARENAS: usize = 140;
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
     let pools = take(&arenas, 63 * ARENAS);

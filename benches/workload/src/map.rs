@@ -1,7 +1,7 @@
 //! A large hashed map of texts to bytes, as a cache or an index in memory is: filled, half as many values replaced
-//! as there are keys, halved, filled up again, and dropped. What is taken away lies where the hashes say, in no order, and
-//! most of it has been out of all caches for long. Each map is built in memory that the process has not had before, or
-//! that went back. One unit of scale is a hundred thousand keys of one map.
+//! as there are keys, halved, filled up again, and dropped, in memory that the process has not had before. What is taken
+//! away lies where the hashes say, in no order, and most of it has been out of all caches for long. One unit of scale is a
+//! hundred thousand keys.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};

@@ -22,6 +22,7 @@ mod lists;
 mod news;
 mod retention;
 mod runs;
+mod transit;
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,7 @@ use claims::ClaimOrder;
 use header::Arena;
 use lists::ArenaLists;
 pub(crate) use news::News;
-use retention::Looked;
+use retention::{Looked, Retention};
 
 /// Debug builds check all lists after a change, unless that would make a large heap crawl.
 const CHECKED_ARENAS_MAX: usize = 64;
@@ -98,24 +99,29 @@ impl<P: PageSource> Arenas<P> {
     }
 
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
-    /// be mapped.
+    /// be mapped, and nothing that another thread is about to bring back.
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
         let mut backoff = Backoff::new();
-        let (reserved, populate) = loop {
+        loop {
+            let begun = self.lists.lock().begin_mapping();
+            let taken = begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate));
+            if taken.is_some() {
+                return taken;
+            }
+            let now = self.now();
             let mut lists = self.lists.lock();
-            if let Some(begun) = lists.begin_mapping() {
-                break begun;
+            // What was in transit before may be back by now, and free.
+            let taken = lists.take_pool(now);
+            if taken.is_some() || !lists.transit.is_awaited() {
+                return taken;
             }
-            if !lists.is_mapping() {
-                return None;
-            }
-            // Another thread maps the last that may be, of which there is a pool for this one.
             drop(lists);
             backoff.wait();
-            if let Some(taken) = self.take_pool() {
-                return Some(taken);
-            }
-        };
+        }
+    }
+
+    /// Maps arenas, for so many of which there is a right, and takes a pool; `None` if there is no memory.
+    fn map_reserved(&self, reserved: usize, populate: bool) -> Option<(Pool, bool)> {
         let mapped = self.map_arenas(reserved);
         // A huge page is populated by its first touch.
         let is_populated = mapped.is_some_and(|(start, count)| {
@@ -124,7 +130,7 @@ impl<P: PageSource> Arenas<P> {
         });
         let now = self.now();
         let mut lists = self.lists.lock();
-        lists.end_mapping(reserved);
+        lists.transit.end_mapping(reserved);
         let (start, count) = mapped?;
         for number in 0..count {
             // SAFETY: so many arenas were mapped, one after the other.
@@ -184,7 +190,7 @@ impl<P: PageSource> Arenas<P> {
         self.lists.lock().is_at_bound()
     }
 
-    /// In a forked child: what other threads were about to do will not be done, and none watches.
+    /// In a forked child: no thread watches.
     pub(crate) fn forget_other_threads(&self) {
         self.lists.lock().forget_other_threads();
         self.news.take_watch();
@@ -265,12 +271,13 @@ impl<P: PageSource> Arenas<P> {
     pub(crate) fn tick(&self) -> bool {
         let now = self.pages.milliseconds();
         // Relaxed, here and below: plain numbers, which publish nothing. Only what has changed is stored:
-        // all threads come by here, and a line that none writes stays in the caches of all.
-        if self.now() != now {
+        // all threads come by here, and a line that none writes stays in the caches of all. Nor what is late.
+        let before = self.now();
+        if before != now && !Retention::is_late(now, before) {
             self.now.store(now, Ordering::Relaxed);
         }
         let last = self.looked_at.load(Ordering::Relaxed);
-        let is_due = now.wrapping_sub(last) >= LOOK_MILLISECONDS;
+        let is_due = now.wrapping_sub(last) >= LOOK_MILLISECONDS && !Retention::is_late(now, last);
         let takes_turn = || {
             self.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
@@ -387,10 +394,7 @@ impl<P: PageSource> Arenas<P> {
                 released += 1;
                 continue;
             }
-            self.lists.lock().insert_mapped(arena);
-        }
-        if released > 0 {
-            self.lists.lock().counts.released += released;
+            self.lists.lock().take_back(arena);
         }
         released * ARENA_BYTES + purged_bytes
     }
@@ -405,8 +409,11 @@ impl<P: PageSource> Arenas<P> {
         }
         // SAFETY: the arena came from `map`, is empty, and in no list any more.
         let is_released = unsafe { self.pages.release(start) };
-        if !is_released {
-            self.lists.lock().runs.join(&self.map, address);
+        let mut lists = self.lists.lock();
+        if is_released {
+            lists.note_released();
+        } else {
+            lists.runs.join(&self.map, address);
         }
         is_released
     }
@@ -449,8 +456,13 @@ impl<P: PageSource> Arenas<P> {
         arena.note_purged(kept_bytes / POOL_BYTES) * POOL_BYTES
     }
 
-    /// Closes the lock for a `fork`.
+    /// Closes the lock for a `fork`, once nothing is in transit.
     pub(crate) fn lock_for_fork(&self) {
+        self.lists.lock().transit.halt();
+        let mut backoff = Backoff::new();
+        while !self.lists.lock().transit.is_over() {
+            backoff.wait();
+        }
         self.lists.lock_and_leave_closed(|_| {});
     }
 
@@ -462,6 +474,7 @@ impl<P: PageSource> Arenas<P> {
     pub(crate) unsafe fn unlock_after_fork(&self) {
         // SAFETY: the caller owes the call before.
         unsafe { self.lists.force_unlock() };
+        self.lists.lock().transit.resume();
     }
 }
 

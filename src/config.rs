@@ -125,6 +125,9 @@ pub const YOUNG_MILLISECONDS: usize = 1000;
 /// Time between two looks at how much idle memory has been of use.
 pub const LOOK_MILLISECONDS: usize = 100;
 
+/// A thread's time that is before another's by less is late; by more, it is later, and the clock went round meanwhile.
+pub const LATE_MILLISECONDS_MAX: usize = 60_000;
+
 /// The reserve loses one part of so many at a look that finds little need for it.
 pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 

@@ -72,6 +72,9 @@ impl ArenaLists {
         page_pools: usize,
         claims: &mut Claims,
     ) -> usize {
+        if self.transit.is_halted() {
+            return 0;
+        }
         match order {
             ClaimOrder::SparsestFirst => self.claim_sparsest(most, page_pools, claims),
             ClaimOrder::InTurn => self.claim_in_turn(most, page_pools, claims),
@@ -114,6 +117,7 @@ impl ArenaLists {
     fn claim(&mut self, arena: Arena, page_pools: usize, place: &mut Option<Claim>) -> usize {
         let claim = Claim::of(arena, page_pools);
         let idle = claim.idle_pools();
+        self.transit.begin_claim();
         self.set_free(arena, arena.header().free.get() & !claim.pools);
         self.idle_is(self.idle - idle);
         *place = Some(claim);
@@ -133,6 +137,7 @@ impl ArenaLists {
             self.idle += idle;
         }
         self.set_free(claim.arena, header.free.get() | claim.pools);
+        self.transit.end_claim();
         Self::should_go(claim.arena, now)
     }
 }

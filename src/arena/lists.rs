@@ -4,6 +4,7 @@ use super::header::Arena;
 use super::news::Told;
 use super::retention::Retention;
 use super::runs::Runs;
+use super::transit::Transit;
 use crate::census::ArenaStats;
 use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
@@ -48,8 +49,7 @@ pub(super) struct ArenaLists {
     /// What has happened since the first arena.
     pub(super) counts: ArenaStats,
     pub(super) bounds: ArenaBounds,
-    /// Arenas that threads are about to map.
-    mapping: usize,
+    pub(super) transit: Transit,
     /// Whether it was told that the soft bound is reached, since it last was not.
     is_pressed: bool,
     /// Whether a thread watches over what is idle, or will in a moment.
@@ -76,7 +76,7 @@ impl ArenaLists {
         grown_to: 0,
         counts: ArenaStats::NONE,
         bounds: ArenaBounds::NONE,
-        mapping: 0,
+        transit: Transit::NONE,
         is_pressed: false,
         is_watched: false,
         watch_goes_on: false,
@@ -87,41 +87,35 @@ impl ArenaLists {
         self.mapped - self.empty
     }
 
+    /// Arenas that are mapped, or about to be.
+    fn mapped_or_in_transit(&self) -> usize {
+        self.mapped + self.transit.arenas()
+    }
+
     /// Reserves the right to map arenas, as many as returned: one, or those of a huge page. Says also
     /// whether a single one is to be populated.
     pub(super) fn begin_mapping(&mut self) -> Option<(usize, bool)> {
-        let mapped = self.mapped + self.mapping;
+        let mapped = self.mapped_or_in_transit();
         let left = self.bounds.most.map_or(usize::MAX, |most| most.saturating_sub(mapped));
         let is_huge = self.bounds.huge_from.is_some_and(|from| mapped >= from);
         let wanted = if is_huge { HUGE_PAGE_BYTES / ARENA_BYTES } else { 1 };
         let count = if wanted <= left { wanted } else { 1 };
-        if left == 0 {
+        if left == 0 || self.transit.is_halted() {
             return None;
         }
-        self.mapping += count;
+        self.transit.begin_mapping(count);
         Some((count, mapped >= POPULATED_FROM_ARENAS))
-    }
-
-    /// Whether a thread is about to map an arena.
-    pub(super) fn is_mapping(&self) -> bool {
-        self.mapping > 0
     }
 
     /// Whether no more may be mapped.
     pub(super) fn is_at_bound(&self) -> bool {
-        self.bounds.most.is_some_and(|most| self.mapped + self.mapping >= most)
+        self.bounds.most.is_some_and(|most| self.mapped_or_in_transit() >= most)
     }
 
-    /// In a forked child, what the threads were about to do that it does not have will not be done.
+    /// In a forked child, nobody watches.
     pub(super) fn forget_other_threads(&mut self) {
-        self.mapping = 0;
         self.is_watched = false;
         self.watch_goes_on = false;
-    }
-
-    /// What was reserved is mapped, or cannot be.
-    pub(super) fn end_mapping(&mut self, reserved: usize) {
-        self.mapping -= reserved;
     }
 
     /// Links a new arena, and tells if the heap has grown with it since it last did so, or since it was
@@ -175,8 +169,21 @@ impl ArenaLists {
         self.insert(arena, arena.free_pools());
     }
 
-    /// Unlinks an empty arena, for good.
+    /// Links an arena that was unlinked and stays mapped.
+    pub(super) fn take_back(&mut self, arena: Arena) {
+        self.transit.end_leaving();
+        self.insert_mapped(arena);
+    }
+
+    /// An arena that was unlinked is mapped no more.
+    pub(super) fn note_released(&mut self) {
+        self.transit.end_leaving();
+        self.counts.released += 1;
+    }
+
+    /// Unlinks an empty arena, which is then to be released.
     fn remove_mapped(&mut self, arena: Arena) {
+        self.transit.begin_leaving();
         self.remove(arena, BLOCK_POOLS_PER_ARENA);
         self.mapped -= 1;
         self.idle -= Self::counted_idle(arena);
@@ -358,6 +365,7 @@ impl ArenaLists {
         let mut left = most;
         while self.empty - self.staying > kept
             && left > 0
+            && !self.transit.is_halted()
             && let Some(arena) = self.first_empty()
         {
             self.remove_mapped(arena);
@@ -373,6 +381,7 @@ impl ArenaLists {
     /// chain.
     pub(super) fn unlink_staying(&mut self, most: usize) -> Option<Arena> {
         let mut leaving = None;
+        let most = if self.transit.is_halted() { 0 } else { most };
         for _ in 0..self.staying.min(most) {
             let Some(arena) = self.lists[STAYING][BLOCK_POOLS_PER_ARENA] else { break };
             self.remove_mapped(arena);

@@ -24,8 +24,8 @@
 use crate::config::{
     BLOCK_POOLS_PER_ARENA, EMPTY_ARENAS_FIRST, EMPTY_ARENAS_LEAST, EMPTY_ARENAS_MAX,
     GIVEN_PER_TAKEN_AMID_DROP, HELD_BYTES_MAX, IDLE_BETWEEN_ARENAS_MAX, IDLE_PER_USED_AMID_DROP,
-    LOOK_MILLISECONDS, POOL_BYTES, POOLS_AT_ONCE_MAX, POOLS_PER_LOOK_MAX, POOLS_PER_MILLISECOND,
-    RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
+    LATE_MILLISECONDS_MAX, LOOK_MILLISECONDS, POOL_BYTES, POOLS_AT_ONCE_MAX, POOLS_PER_LOOK_MAX,
+    POOLS_PER_MILLISECOND, RESERVE_FADES_IN_LOOKS, USED_ARENAS_PER_EMPTY, YOUNG_MILLISECONDS,
 };
 
 /// Pools of the reserve at first.
@@ -59,6 +59,8 @@ pub(super) struct Retention {
     /// The fewest idle pools since the last look, and the most.
     least_idle: usize,
     most_idle: usize,
+    /// When there was a look that time had brought, and when one at all.
+    due_at: usize,
     looked_at: usize,
     has_looked: bool,
     /// Pools that came back since others were taken, as far as it matters.
@@ -93,6 +95,7 @@ impl Retention {
         unregretted: 0,
         least_idle: 0,
         most_idle: 0,
+        due_at: 0,
         looked_at: 0,
         has_looked: false,
         came: 0,
@@ -105,7 +108,7 @@ impl Retention {
 
     /// Time begins to pass: what comes later is measured from now on.
     pub(super) fn begin(&mut self, now: usize) {
-        self.looked_at = now;
+        (self.due_at, self.looked_at) = (now, now);
         self.has_looked = true;
     }
 
@@ -193,16 +196,24 @@ impl Retention {
         now.wrapping_sub(since) < YOUNG_MILLISECONDS
     }
 
+    /// Whether a thread that read the time as `now` was overtaken by one that read it as `latest`, and not by a minute,
+    /// as if the clock had gone round.
+    pub(super) fn is_late(now: usize, latest: usize) -> bool {
+        let late_by = latest.wrapping_sub(now);
+        late_by > 0 && late_by < LATE_MILLISECONDS_MAX
+    }
+
     /// Looks at what has been of no use since the look before.
     pub(super) fn look(&mut self, now: usize, idle: usize) -> Looked {
-        let elapsed = now.wrapping_sub(self.looked_at);
-        // A thread may come here late, with an older time than one before it.
-        let is_late = self.has_looked && elapsed > usize::MAX / 2;
-        let looks = if is_late { 0 } else { elapsed / LOOK_MILLISECONDS };
-        if !is_late {
-            self.looked_at = now;
+        if self.has_looked && Self::is_late(now, self.looked_at) {
+            // What has become idle since the look before has not been so for long.
+            let is_amid_drop = self.was_amid_drop;
+            return Looked { is_due: false, surplus: 0, most: 0, is_amid_drop };
         }
+        let most = Self::most_after(now.wrapping_sub(self.looked_at));
+        self.looked_at = now;
         self.has_looked = true;
+        let looks = now.wrapping_sub(self.due_at) / LOOK_MILLISECONDS;
         let unneeded = core::mem::replace(&mut self.least_idle, idle).min(idle);
         let moved = core::mem::replace(&mut self.most_idle, idle).max(idle) - unneeded;
         // What went longer ago than a few looks is not missed.
@@ -216,8 +227,9 @@ impl Retention {
             let fading = (reserve / RESERVE_FADES_IN_LOOKS).saturating_mul(looks);
             self.keep(reserve.saturating_sub(fading).max(RESERVE_LEAST));
         }
-        // A look that only goes on with the one before is of the same moment.
+        // A look that only goes on with the one before is none that time has brought.
         if looks > 0 {
+            self.due_at = now;
             let given = core::mem::take(&mut self.given_since_look);
             let taken = core::mem::take(&mut self.taken_since_look);
             // After a longer time nobody knows when they came.
@@ -227,12 +239,8 @@ impl Retention {
                 self.came = 0;
             }
         }
-        Looked {
-            is_due: looks > 0,
-            is_amid_drop: self.was_amid_drop,
-            surplus: unneeded.saturating_sub(reserve),
-            most: if is_late { POOLS_AT_ONCE_MAX } else { Self::most_after(elapsed) },
-        }
+        let surplus = unneeded.saturating_sub(reserve);
+        Looked { is_due: looks > 0, surplus, most, is_amid_drop: self.was_amid_drop }
     }
 
     /// Pools that may go at a look so many milliseconds after the one before.

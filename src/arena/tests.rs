@@ -2,6 +2,7 @@ mod bounds;
 mod lists;
 mod looks;
 mod staying;
+mod transit;
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;

@@ -132,19 +132,15 @@ fn a_watch_is_wanted_when_something_is_idle_and_none_is_kept() {
 }
 
 #[test]
-fn a_child_has_what_its_parent_was_about_to_map() {
+fn the_news_of_the_parents_watch_is_not_the_childs() {
     let pages = TestPages::default();
     let arenas = Arenas::new(&pages);
-    arenas.keep_to(ArenaBounds { most: Some(1), is_watched: true, ..ArenaBounds::NONE });
-    // A thread that is not copied is between its two steps.
-    assert!(arenas.lists.lock().begin_mapping().is_some());
-    arenas.forget_other_threads();
-    let pools = take(&arenas, 63);
-    assert!(arenas.is_at_bound() && take_pool(&arenas).is_none());
-    give(&arenas, pools);
-    // The news of the parent's watch is not the child's.
+    arenas.keep_to(ArenaBounds { is_watched: true, ..ArenaBounds::NONE });
+    give(&arenas, take(&arenas, 1));
     arenas.forget_other_threads();
     assert!(!arenas.news().take_watch());
+    give(&arenas, take(&arenas, 1));
+    assert!(arenas.news().take_watch(), "the child has its own");
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

@@ -53,31 +53,18 @@ fn arenas_that_are_being_mapped_count_against_the_bound() {
     arenas.keep_to(ArenaBounds { most: Some(3), ..ArenaBounds::NONE });
     let pool = take(&arenas, 1);
     let mut lists = arenas.lists.lock();
-    assert!(!lists.is_mapping() && !lists.is_at_bound());
+    assert!(!lists.transit.is_awaited() && !lists.is_at_bound());
     assert_eq!(lists.begin_mapping(), Some((1, false)));
-    assert!(lists.is_mapping() && !lists.is_at_bound());
+    assert!(lists.transit.is_awaited() && !lists.is_at_bound());
     assert_eq!(lists.begin_mapping(), Some((1, false)));
     assert!(lists.is_at_bound());
     assert_eq!(lists.begin_mapping(), None);
-    lists.end_mapping(1);
-    assert!(lists.is_mapping() && !lists.is_at_bound());
-    lists.end_mapping(1);
-    assert!(!lists.is_mapping());
+    lists.transit.end_mapping(1);
+    assert!(lists.transit.is_awaited() && !lists.is_at_bound());
+    lists.transit.end_mapping(1);
+    assert!(!lists.transit.is_awaited());
     drop(lists);
     give(&arenas, pool);
-    arenas.release_free();
-    assert_eq!(pages.live(), 0);
-}
-
-#[test]
-fn a_forked_child_maps_what_no_other_thread_will() {
-    let pages = TestPages::default();
-    let arenas = Arenas::new(&pages);
-    arenas.keep_to(ArenaBounds { most: Some(1), ..ArenaBounds::NONE });
-    assert!(arenas.lists.lock().begin_mapping().is_some());
-    arenas.forget_other_threads();
-    assert!(!arenas.lists.lock().is_mapping());
-    give(&arenas, take(&arenas, 1));
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

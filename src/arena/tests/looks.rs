@@ -271,3 +271,58 @@ fn time_begins_to_pass_when_it_is_known_what_to_keep_to() {
     passes(1);
     assert!(arenas.tick());
 }
+
+/// Else what became idle a moment ago went, as if it had been idle since the look before.
+#[test]
+fn a_thread_that_read_an_older_time_than_the_last_look_brings_none() {
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    pages.milliseconds.store(10_000, Ordering::SeqCst);
+    arenas.keep_to(ArenaBounds::NONE);
+    arenas.tick();
+    let pools = take(&arenas, 63 * 60);
+    pass(&arenas, LOOK_MILLISECONDS);
+    give(&arenas, pools);
+    pass(&arenas, LOOK_MILLISECONDS);
+    assert_eq!(idle(&arenas), 63 * 60);
+    pages.milliseconds.fetch_sub(4, Ordering::SeqCst);
+    assert!(!arenas.tick());
+    assert_eq!(
+        arenas.now(),
+        pages.milliseconds.load(Ordering::SeqCst) + 4,
+        "time does not go back"
+    );
+    assert!(
+        !arenas.look_slow(arenas.now() - 4),
+        "as where it is overtaken on its way to the lists"
+    );
+    pages.milliseconds.fetch_add(4, Ordering::SeqCst);
+    (0..20).for_each(|_| assert!(!arenas.tick()));
+    assert_eq!(idle(&arenas), 63 * 60);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// A thread comes by each time that one is nearly due.
+#[test]
+fn looks_that_go_on_do_not_put_off_those_that_time_brings() {
+    const STEP: usize = LOOK_MILLISECONDS - 5;
+    let pages = TestPages::default();
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * 1200);
+    pages.refuses_purge.store(true, Ordering::SeqCst);
+    let kept = give_most(&arenas, pools, 63);
+    pages.refuses_purge.store(false, Ordering::SeqCst);
+    (0..2).for_each(|_| pass(&arenas, LOOK_MILLISECONDS));
+    let (mut due, mut goes_on) = (0, 0);
+    for _ in 0..10 {
+        pages.milliseconds.fetch_add(STEP, Ordering::SeqCst);
+        due += usize::from(arenas.tick());
+        goes_on += usize::from(looks_at_once(&arenas));
+    }
+    assert!(goes_on > 5, "{goes_on}");
+    assert!(due >= 5, "{due} in {} ms", 10 * STEP);
+    give(&arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}

@@ -47,7 +47,7 @@ fn all_arenas_that_were_not_taken_are_offered_in_turn() {
         while let Some(arena) = leaving {
             leaving = arena.next();
             starts.push(arena.start());
-            lists.insert_mapped(arena);
+            lists.take_back(arena);
         }
         assert!(lists.is_valid());
         starts

@@ -1,0 +1,138 @@
+//! What a thread has taken out of the lists, and others meanwhile: those that want a pool, and those that fork.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::*;
+
+type TestArenas = Arenas<&'static TestPages>;
+
+/// Long enough for a thread that does not wait to be done.
+const FOR_A_WHILE: Duration = Duration::from_millis(30);
+
+fn leak() -> (&'static TestPages, &'static TestArenas) {
+    let pages: &TestPages = Box::leak(Box::default());
+    (pages, Box::leak(Box::new(Arenas::new(pages))))
+}
+
+/// Has another thread `act` while the next purge is under way, and sees that it is not done before that has ended.
+/// Its answer is the thread's.
+fn act_during_purge<R: Send + 'static>(
+    pages: &TestPages,
+    act: impl FnOnce() -> R + Send + 'static,
+) -> mpsc::Receiver<JoinHandle<R>> {
+    let (threads, thread) = mpsc::channel();
+    *pages.during_purge.lock().expect("no panic before") = Some(Box::new(move || {
+        let (done, is_done) = mpsc::channel();
+        let acting = thread::spawn(move || {
+            let result = act();
+            // Nobody listens any more, where it was not done in time, as it should not be.
+            let _ = done.send(());
+            result
+        });
+        assert_eq!(is_done.recv_timeout(FOR_A_WHILE), Err(RecvTimeoutError::Timeout));
+        threads.send(acting).expect("the test waits for it");
+    }));
+    thread
+}
+
+/// All pools of so many arenas, of each of which one is kept and the others are free.
+fn sparse(arenas: &TestArenas, count: usize) -> Vec<Pool> {
+    let pools = take(arenas, 63 * count);
+    let (kept, given): (Vec<_>, Vec<_>) =
+        pools.into_iter().enumerate().partition(|(number, _)| number % 63 == 0);
+    give(arenas, given.into_iter().map(|(_, pool)| pool));
+    kept.into_iter().map(|(_, pool)| pool).collect()
+}
+
+#[test]
+fn a_thread_that_may_map_no_more_waits_for_pools_that_another_purges() {
+    for refuses in [false, true] {
+        let (pages, arenas) = leak();
+        if refuses {
+            pages.most.store(2, Ordering::SeqCst);
+        } else {
+            arenas.keep_to(ArenaBounds { most: Some(2), ..ArenaBounds::NONE });
+        }
+        let kept = sparse(arenas, 2);
+        let others = act_during_purge(pages, || {
+            take_pool(arenas).is_some_and(|(pool, _)| {
+                give(arenas, [pool]);
+                true
+            })
+        });
+        arenas.release_free();
+        let other = others.recv().expect("a purge was under way");
+        assert!(other.join().expect("no panic"), "null with 124 of 126 pools free");
+        assert!(arenas.lists.lock().transit.is_over());
+        give(arenas, kept);
+        arenas.release_free();
+        assert_eq!(pages.live(), 0);
+    }
+}
+
+#[test]
+fn an_arena_that_is_not_released_yet_counts_as_mapped() {
+    let (pages, arenas) = leak();
+    arenas.keep_to(ArenaBounds { most: Some(4), ..ArenaBounds::NONE });
+    give(arenas, take(arenas, 63 * 4));
+    let leaving = arenas.lists.lock().unlink_empty(1, usize::MAX);
+    let pools = take(arenas, 63);
+    let mut lists = arenas.lists.lock();
+    assert!(lists.is_at_bound() && lists.begin_mapping().is_none() && lists.transit.is_awaited());
+    drop(lists);
+    // What the system does not take is one of the four again.
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    arenas.release(leaving);
+    assert_eq!((arenas.mapped_bytes(), pages.live()), (4 * ARENA_BYTES, 4));
+    assert!(arenas.lists.lock().transit.is_over());
+    pages.refuses_release.store(false, Ordering::SeqCst);
+    arenas.release_free();
+    // Nor is what has gone any of them.
+    let more = take(arenas, 63 * 3);
+    assert!(take_pool(arenas).is_none());
+    give(arenas, pools.into_iter().chain(more));
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn a_fork_waits_for_what_is_in_transit() {
+    let (pages, arenas) = leak();
+    let kept = sparse(arenas, 40);
+    let forks = act_during_purge(pages, || {
+        arenas.lock_for_fork();
+        // SAFETY: closed above.
+        unsafe { arenas.unlock_after_fork() };
+    });
+    arenas.release_free();
+    forks.recv().expect("a purge was under way").join().expect("no panic");
+    assert!(!arenas.lists.lock().transit.is_awaited());
+    give(arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
+fn nothing_begins_while_a_fork_waits() {
+    let (pages, arenas) = leak();
+    give(arenas, take(arenas, 63 * 3));
+    let kept = sparse(arenas, 2);
+    let idle_before = idle(arenas);
+    arenas.lists.lock().transit.halt();
+    assert_eq!(arenas.release_free(), 0);
+    pages.refuses_release.store(true, Ordering::SeqCst);
+    let mut lists = arenas.lists.lock();
+    assert!(lists.begin_mapping().is_none());
+    assert!(lists.unlink_empty(0, 1).is_none() && lists.unlink_staying(1).is_none());
+    assert!(lists.transit.is_over() && lists.transit.is_awaited());
+    lists.transit.resume();
+    assert!(!lists.transit.is_awaited());
+    drop(lists);
+    assert_eq!((idle(arenas), pages.purges.load(Ordering::SeqCst)), (idle_before, 0));
+    pages.refuses_release.store(false, Ordering::SeqCst);
+    give(arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}

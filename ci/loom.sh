@@ -133,11 +133,19 @@ mistake 'pools are given to arenas with the lock of their class held' src/heap.r
 mistake 'a new arena is linked twice' src/arena.rs \
     's/            lists.insert_new(\([^;]*\));\n/lists.insert_new(\1);\nlists.insert_mapped(\1);\n/'
 mistake 'an arena is linked before its memory is purged' src/arena.rs \
-    's/\(            purged_bytes += self.purge_empty(arena);\n\)/self.lists.lock().insert_mapped(arena);\n\1/;s/            self.lists.lock().insert_mapped(arena);\n//'
+    's/\(            purged_bytes += self.purge_empty(arena);\n\)/self.lists.lock().take_back(arena);\n\1/;s/            self.lists.lock().take_back(arena);\n//'
 mistake 'pools are purged that nobody has claimed' src/arena/claims.rs \
     's/        self.set_free(arena, arena.header().free.get() & !claim.pools);\n//'
 mistake 'claimed pools come back before they are purged' src/arena.rs \
     's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true, now);\n\1/;s/                going += usize::from(self.lists.lock().settle(claim, goes, now));\n//'
+mistake 'a request does not wait for what is in transit' src/arena.rs \
+    's/if taken.is_some() || !is_awaited/if true/'
+mistake 'an arena that is not released yet does not count' src/arena/transit.rs \
+    's/self.mapping + self.leaving/self.mapping/'
+mistake 'a fork does not wait for what is in transit' src/arena/transit.rs \
+    's/while !self.lists.lock().transit.is_over()/while false/'
+mistake 'a fork waits, and others begin' src/arena/transit.rs \
+    's/        self.lists.lock().transit.halt();\n//'
 mistake 'blocks go back under the lock of another shard' src/heap.rs \
     's/let mut heap = self.lock(shard, class);\n        for run in/let mut heap = self.lock(Shard::FIRST, class);\nfor run in/'
 mistake 'a pool is linked in another shard than its own' src/heap.rs \

@@ -103,19 +103,20 @@ impl<P: PageSource> Arenas<P> {
     pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
         let mut backoff = Backoff::new();
         loop {
-            let begun = self.lists.lock().begin_mapping();
-            let taken = begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate));
-            if taken.is_some() {
-                return taken;
-            }
             let now = self.now();
             let mut lists = self.lists.lock();
-            // What was in transit before may be back by now, and free.
-            let taken = lists.take_pool(now);
-            if taken.is_some() || !lists.transit.is_awaited() {
+            // What was in transit may be back by now.
+            if let Some(taken) = lists.take_pool(now) {
+                return Some(taken);
+            }
+            let is_awaited = lists.transit.is_awaited();
+            let begun = lists.begin_mapping();
+            drop(lists);
+            let taken = begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate));
+            // If there was something to wait for it may have come while this thread failed.
+            if taken.is_some() || !is_awaited {
                 return taken;
             }
-            drop(lists);
             backoff.wait();
         }
     }
@@ -456,13 +457,8 @@ impl<P: PageSource> Arenas<P> {
         arena.note_purged(kept_bytes / POOL_BYTES) * POOL_BYTES
     }
 
-    /// Closes the lock for a `fork`, once nothing is in transit.
+    /// Closes the lock for a `fork`.
     pub(crate) fn lock_for_fork(&self) {
-        self.lists.lock().transit.halt();
-        let mut backoff = Backoff::new();
-        while !self.lists.lock().transit.is_over() {
-            backoff.wait();
-        }
         self.lists.lock_and_leave_closed(|_| {});
     }
 
@@ -474,7 +470,6 @@ impl<P: PageSource> Arenas<P> {
     pub(crate) unsafe fn unlock_after_fork(&self) {
         // SAFETY: the caller owes the call before.
         unsafe { self.lists.force_unlock() };
-        self.lists.lock().transit.resume();
     }
 }
 

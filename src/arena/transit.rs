@@ -6,10 +6,12 @@
 //!   be one for it;
 //! - a `fork` waits, and halts all others: in the child there is nobody who would bring back what is on its way.
 //!
-//! Behind the lock of the lists.
+//! [`Transit`] lies behind the lock of the lists.
 #![forbid(unsafe_code)]
 
+use super::Arenas;
 use crate::os::debug_check;
+use crate::sync::Backoff;
 
 /// What is on its way.
 pub(super) struct Transit {
@@ -87,5 +89,27 @@ impl Transit {
     pub(super) fn end_claim(&mut self) {
         debug_check!(self.claims > 0, "claim settled twice", self.claims);
         self.claims -= 1;
+    }
+}
+
+impl<P> Arenas<P> {
+    /// Waits until nothing is in transit, and has nothing begin until [`Arenas::resume`], for a `fork`.
+    pub(crate) fn halt(&self) {
+        self.lists.lock().transit.halt();
+        let mut backoff = Backoff::new();
+        while !self.lists.lock().transit.is_over() {
+            backoff.wait();
+        }
+    }
+
+    /// Ends a halt.
+    pub(crate) fn resume(&self) {
+        self.lists.lock().transit.resume();
+    }
+
+    /// Whether no thread has anything in transit.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.lists.lock().transit.is_over()
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::block::Block;
 use crate::census::Stats;
-use crate::config::{DEPOT_MAGAZINES, SHELF_MAGAZINES};
+use crate::config::{ArenaBounds, DEPOT_MAGAZINES, SHELF_MAGAZINES};
 use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
 pub(crate) use pages::ModelPages;
 
@@ -388,6 +388,36 @@ fn idle_pools_are_purged_while_others_want_them() {
     });
 }
 
+/// A request gets null where none of the pools in use is free, and nowhere else.
+#[test]
+fn free_pools_go_while_others_want_them_and_no_more_may_be_mapped() {
+    explore("bound", || {
+        let (model, class) = (Model::new(), one_class());
+        model.heap.arenas.keep_to(ArenaBounds { most: Some(1), ..ArenaBounds::NONE });
+        model.pages.0.test.most.store(1, Ordering::SeqCst);
+        let [kept, returned] = [8, 8].map(|most| model.refill(class, most));
+        model.give_back(class, returned);
+        let other_thread = spawn({
+            let model = model.clone();
+            move || {
+                model.heap.release_free();
+            }
+        });
+        let last_thread = spawn({
+            let model = model.clone();
+            move || {
+                model.give_back(class, kept);
+                model.heap.release_free();
+            }
+        });
+        let blocks = model.refill(other_class(), 8);
+        model.give_back(other_class(), blocks);
+        join(other_thread);
+        join(last_thread);
+        model.assert_all_is_back();
+    });
+}
+
 #[test]
 fn a_survey_finds_each_byte_once_whatever_others_do() {
     explore("survey", || {
@@ -413,7 +443,7 @@ fn a_survey_finds_each_byte_once_whatever_others_do() {
 }
 
 /// A thread forks at any moment of another's way through the heap.
-fn explore_fork(name: &str, goes_on: fn(&Model)) {
+fn explore_fork(name: &str, is_child: bool) {
     explore(name, move || {
         let model = Model::new();
         let kept = [8, 3].map(|most| model.refill(one_class(), most));
@@ -421,17 +451,21 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
         let other_thread = spawn({
             let model = model.clone();
             move || {
-                // Ways through all locks: pools to their arenas, and from there to a class.
+                // Ways through all locks: pools to their arenas, from there to the system, and to a class.
                 model.give_back(other_class(), returned);
+                model.heap.release_free();
                 let blocks = [model.refill(one_class(), 8), model.refill(one_class(), 4)];
                 blocks.into_iter().for_each(|blocks| model.flush(one_class(), blocks));
             }
         });
         model.heap.lock_for_fork(SHARD_COUNT);
         testing::assert_locks_held(SHARD_COUNT * (CLASS_COUNT + 1) + 1);
-        goes_on(&model);
+        if is_child {
+            testing::become_the_child();
+        }
         // SAFETY: locked above, by this thread.
         unsafe { model.heap.unlock_after_fork(SHARD_COUNT) };
+        assert!(!is_child || model.heap.arenas.is_at_rest(), "nobody brings that back");
         for class in [one_class(), other_class()] {
             model.assert_is_valid(Shard::FIRST, class);
             let blocks = [model.refill(class, 8), model.refill(class, 3)];
@@ -448,10 +482,10 @@ fn explore_fork(name: &str, goes_on: fn(&Model)) {
 
 #[test]
 fn a_parent_loses_nothing_by_a_fork() {
-    explore_fork("fork, parent", |_| ());
+    explore_fork("fork, parent", false);
 }
 
 #[test]
 fn a_child_finds_the_heap_in_order_without_the_threads_that_its_parent_had() {
-    explore_fork("fork, child", |_| testing::become_the_child());
+    explore_fork("fork, child", cfg!(loom));
 }

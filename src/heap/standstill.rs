@@ -7,9 +7,11 @@ use crate::size_class::SizeClass;
 
 impl<P: PageSource> Heap<P> {
     /// Closes the locks of the first `shards` shards, those that threads may join, and of the arenas, so
-    /// that a `fork` finds no protected value half changed. The others' are never used: to close them
-    /// would cost a process pages.
+    /// that a `fork` finds no protected value half changed, and nothing in transit. The others' are never used: to close
+    /// them would cost a process pages.
     pub(crate) fn lock_for_fork(&self, shards: usize) {
+        // With no lock held, for what others have in transit they bring back behind one.
+        self.arenas.halt();
         self.lock_shards(shards, |_, _| {});
         self.arenas.lock_for_fork();
     }
@@ -49,6 +51,7 @@ impl<P: PageSource> Heap<P> {
         unsafe { self.arenas.unlock_after_fork() };
         // SAFETY: as above.
         unsafe { self.unlock_shards(shards) };
+        self.arenas.resume();
     }
 
     /// Opens the locks of the first `shards` shards.

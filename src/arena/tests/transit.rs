@@ -102,12 +102,14 @@ fn a_fork_waits_for_what_is_in_transit() {
     let (pages, arenas) = leak();
     let kept = sparse(arenas, 40);
     let forks = act_during_purge(pages, || {
-        arenas.lock_for_fork();
-        // SAFETY: closed above.
-        unsafe { arenas.unlock_after_fork() };
+        arenas.halt();
+        let is_at_rest = arenas.is_at_rest();
+        arenas.resume();
+        is_at_rest
     });
     arenas.release_free();
-    forks.recv().expect("a purge was under way").join().expect("no panic");
+    let fork = forks.recv().expect("a purge was under way");
+    assert!(fork.join().expect("no panic"));
     assert!(!arenas.lists.lock().transit.is_awaited());
     give(arenas, kept);
     arenas.release_free();

@@ -272,16 +272,19 @@ fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     if let Some(block) = with_caches(|caches| caches.large.pop_spare(class)) {
         return block.as_ptr();
     }
+    // The program's hook may have run, and freed blocks of this class.
+    if takes_over(chosen) {
+        return alloc_large(class, chosen);
+    }
     keeping_errno(|| {
-        takes_over(chosen);
         tune_once_in_use(chosen);
-        with_caches(|caches| {
+        let refilled = with_caches(|caches| {
             caches.follow_trim();
-            let take = || caches.large.take(&LARGE_HEAP, class);
-            let refilled = caches.large.refill(&LARGE_HEAP, class);
-            let block = refilled.or_else(|| or_after_trim(class.bytes(), take));
-            block.map_or(ptr::null_mut(), NonNull::as_ptr)
-        })
+            caches.large.refill(&LARGE_HEAP, class)
+        });
+        let take = || with_caches(|caches| caches.large.take(&LARGE_HEAP, class));
+        let block = refilled.or_else(|| or_after_trim(class.bytes(), take));
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
     })
 }
 
@@ -293,12 +296,10 @@ fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     keeping_errno(|| {
         takes_over(chosen);
         tune_once_in_use(chosen);
-        with_caches(|caches| {
-            caches.follow_trim();
-            let take = || caches.large.take_zeroed(&LARGE_HEAP, class);
-            let block = or_after_trim(class.bytes(), take);
-            block.map_or(ptr::null_mut(), NonNull::as_ptr)
-        })
+        with_caches(Caches::follow_trim);
+        let take = || with_caches(|caches| caches.large.take_zeroed(&LARGE_HEAP, class));
+        let block = or_after_trim(class.bytes(), take);
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
     })
 }
 
@@ -347,7 +348,7 @@ pub(crate) unsafe fn release_large(
 }
 
 /// What `request`, for so many bytes, has from the system allocator; if that is nothing, what it has
-/// once it is given back what this allocator can do without.
+/// once it is given back what this allocator can do without. Called with no cache in use, as the program's hook may run.
 #[inline]
 pub(crate) fn or_after_trim(
     bytes: usize,

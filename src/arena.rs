@@ -408,7 +408,7 @@ impl<P: PageSource> Arenas<P> {
         if !self.lists.lock().runs.leave(&self.map, address, at_any_price) {
             return false;
         }
-        // SAFETY: the arena came from `map`, is empty, and in no list any more.
+        // SAFETY: the arena came from `map` or `map_huge`, is empty, and in no list any more.
         let is_released = unsafe { self.pages.release(start) };
         let mut lists = self.lists.lock();
         if is_released {

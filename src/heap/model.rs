@@ -443,7 +443,7 @@ fn a_survey_finds_each_byte_once_whatever_others_do() {
 }
 
 /// A thread forks at any moment of another's way through the heap.
-fn explore_fork(name: &str, is_child: bool) {
+fn explore_fork(name: &str, goes_on: fn() -> bool) {
     explore(name, move || {
         let model = Model::new();
         let kept = [8, 3].map(|most| model.refill(one_class(), most));
@@ -460,9 +460,7 @@ fn explore_fork(name: &str, is_child: bool) {
         });
         model.heap.lock_for_fork(SHARD_COUNT);
         testing::assert_locks_held(SHARD_COUNT * (CLASS_COUNT + 1) + 1);
-        if is_child {
-            testing::become_the_child();
-        }
+        let is_child = goes_on();
         // SAFETY: locked above, by this thread.
         unsafe { model.heap.unlock_after_fork(SHARD_COUNT) };
         assert!(!is_child || model.heap.arenas.is_at_rest(), "nobody brings that back");
@@ -482,10 +480,10 @@ fn explore_fork(name: &str, is_child: bool) {
 
 #[test]
 fn a_parent_loses_nothing_by_a_fork() {
-    explore_fork("fork, parent", false);
+    explore_fork("fork, parent", || false);
 }
 
 #[test]
 fn a_child_finds_the_heap_in_order_without_the_threads_that_its_parent_had() {
-    explore_fork("fork, child", cfg!(loom));
+    explore_fork("fork, child", testing::become_the_child);
 }

@@ -81,10 +81,11 @@ mod checked {
     }
 
     /// The process is now its own forked child: no thread but this one gets any further than the
-    /// lock that it waits for.
-    pub(crate) fn become_the_child() {
+    /// lock that it waits for. Says if it is.
+    pub(crate) fn become_the_child() -> bool {
         let this = thread::current().id();
         with_execution(|execution| execution.survivor = Some(this));
+        true
     }
 
     pub(crate) fn has_vanished() -> bool {
@@ -237,7 +238,9 @@ mod unchecked {
     }
 
     /// Nothing: threads of the system cannot vanish.
-    pub(crate) fn become_the_child() {}
+    pub(crate) fn become_the_child() -> bool {
+        false
+    }
 
     /// Nothing: nobody counts.
     pub(crate) fn assert_locks_held(_count: usize) {}

@@ -42,7 +42,7 @@ check() {
 
 if have cc "ci/preload/*.c"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread)
-    for name in contract threads late plugin_host tuned; do
+    for name in contract threads late plugin_host tuned forks returns first scarce; do
         cc "${flags[@]}" "$source/$name.c" -o "$work/$name" -ldl
     done
     cc "${flags[@]}" -shared -fPIC "$source/tls_lib.c" -o "$work/tls0.so"
@@ -64,7 +64,18 @@ if have cc "ci/preload/*.c"; then
     check tuned "$library" env OBMALLOC_SYSTEM_TUNING=off "$work/tuned" mapped
     check tuned "$library" env MALLOC_TRIM_THRESHOLD_=131072 "$work/tuned" mapped
     check tuned "$library" env OBMALLOC_SYSTEM_TUNING=full "$work/tuned" held
-    echo "preload: contract, threads, late, plugin_host, tuned pass"
+    for preload in "" "$library"; do
+        check forks "$preload" "$work/forks" streams
+        check forks "$preload" "$work/forks" handler
+        check first "$preload" "$work/first"
+        check scarce "$preload" "$work/scarce"
+    done
+    # glibc alone keeps what another thread has freed.
+    check returns "$library" "$work/returns"
+    # By itself: what starts a program has the library, too.
+    said=$(LD_PRELOAD=$library OBMALLOC_NONSENSE=1 "$work/first" 2>&1) || fail "first failed (status $?)"
+    [[ $said == *"ignored: OBMALLOC_NONSENSE=1"* ]] || fail "first does not say what is ignored, but: $said"
+    echo "preload: contract, threads, late, plugin_host, tuned, forks, returns, first, scarce pass"
 fi
 if have c++ "ci/preload/*.cc"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread -std=c++17 -fsized-deallocation)

@@ -135,11 +135,13 @@ pub const RESERVE_FADES_IN_LOOKS: usize = 16;
 /// system as pools. What is left goes at the next exchanges.
 pub const POOLS_AT_ONCE_MAX: usize = 1024;
 
-/// So many more for each millisecond since the last look, since programs that do little exchange little: of half a
-/// microsecond each, or one and a half where each is a run of its own, that is at most a twentieth of the time.
+/// So many more for each millisecond since the last look, for one that goes on with the one before: programs that do little
+/// exchange little. Of half a microsecond each, or one and a half where each is a run of its own, these are at most a
+/// twentieth of the time.
 pub const POOLS_PER_MILLISECOND: usize = 32;
 
-/// And so many at one look, however late it is: 16 MiB, which take two to six milliseconds.
+/// And so many at one look, at most, which is what may go at each that time has brought: 16 MiB, which take two to six
+/// milliseconds.
 pub const POOLS_PER_LOOK_MAX: usize = 4096;
 
 /// Arenas whose idle pools are claimed at most while the lock is held once.
@@ -305,7 +307,7 @@ impl Config {
     pub(crate) const OVER_SYSTEM: Self =
         Self { system_tuning: SystemTuning::Early, counts_large: true, ..Self::DEFAULT };
 
-    /// What is chosen at first in the library to preload, whose large blocks are glibc's and not counted.
+    /// What is chosen at first in the library to preload, whose large blocks are glibc's, and counted only if very large.
     #[cfg(feature = "preload")]
     pub(crate) const PRELOADED: Self = Self { system_tuning: SystemTuning::Early, ..Self::DEFAULT };
 

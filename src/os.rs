@@ -134,6 +134,8 @@ pub(crate) use errno::set_errno;
 pub(crate) use offset::in_register;
 pub(crate) use pin::is_shared_library;
 pub(crate) use sanitizer::{expect_in_use, poison, unpoison};
+#[cfg(feature = "preload")]
+pub(crate) use system::has_variables;
 #[cfg(not(feature = "preload"))]
 pub(crate) use system::spawn;
 pub(crate) use system::{
@@ -168,7 +170,8 @@ pub(crate) trait PageSource {
     ///
     /// # Safety
     ///
-    /// - `arena` came from [`PageSource::map`] of this source and was not released since.
+    /// - `arena` came from [`PageSource::map`] of this source, or is one of [`PageSource::map_huge`]'s, and was not
+    ///   released since.
     /// - Nothing refers to its memory any more.
     unsafe fn release(&self, arena: NonNull<u8>) -> bool;
 
@@ -178,7 +181,7 @@ pub(crate) trait PageSource {
     /// # Safety
     ///
     /// - `start` and `bytes` are whole pages of an arena that came from [`PageSource::map`] of this
-    ///   source and was not released since.
+    ///   source, or is one of [`PageSource::map_huge`]'s, and was not released since.
     /// - Nothing refers to this memory any more.
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> bool;
 

@@ -19,13 +19,17 @@ use core::alloc::Layout;
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use crate::config::{ALIGNMENT, Config, SMALL_MAX};
+use crate::config::{ALIGNMENT, Config, REQUEST_WORTH_A_TRIM_MAX, SMALL_MAX};
 use crate::os::{self, upstream};
 use crate::size_class::SizeClass;
 use crate::thread;
 
 /// Alignment, in bytes, of each block that may hold an object with it: `alignof(max_align_t)`.
 const ALIGNMENT_MAX: usize = 16;
+
+/// Blocks of glibc's are counted from this size on, as those which it gives back to the kernel one by one until its
+/// thresholds are raised: so that what it then holds for nothing goes back in time.
+const COUNTED_BYTES_MIN: usize = 128 * 1024;
 
 /// The class for a request of C's; `None` sends it to glibc.
 #[inline(always)]
@@ -56,7 +60,7 @@ fn allocate(size: usize) -> *mut u8 {
 #[inline(never)]
 fn allocate_slow(size: usize) -> *mut u8 {
     let block = class_of(size).map_or(ptr::null_mut(), allocate_small);
-    if block.is_null() { ask_upstream(|| upstream::malloc(size)) } else { block }
+    if block.is_null() { ask_upstream(size, || upstream::malloc(size)) } else { block }
 }
 
 /// A block of `class`, or null.
@@ -68,15 +72,55 @@ fn allocate_small(class: SizeClass) -> *mut u8 {
     }
 }
 
-/// A block of glibc's. When that has none left, empty arenas may be what it lacks: they are released,
-/// and it is asked once more. Null, and `errno` says why, if that does not help.
-fn ask_upstream(ask: impl Fn() -> *mut u8) -> *mut u8 {
+/// A block of glibc's, of at least so many bytes. When that has none left, empty arenas may be what it lacks: they
+/// are released, and it is asked once more. Null, and `errno` says why, if that does not help.
+fn ask_upstream(bytes: usize, ask: impl Fn() -> *mut u8) -> *mut u8 {
+    let block = resize_upstream(bytes, 0, ask);
+    if block.is_null() { no_memory() } else { block }
+}
+
+/// As [`ask_upstream`], for a block that has so many bytes `before`.
+fn resize_upstream(bytes: usize, before: usize, ask: impl Fn() -> *mut u8) -> *mut u8 {
     let block = os::keeping_errno(|| {
         let block = ask();
-        let asks_again = block.is_null() && thread::may_use_caches() && thread::trim().is_of_use();
+        let may_help = block.is_null() && bytes <= REQUEST_WORTH_A_TRIM_MAX;
+        let asks_again = may_help && thread::may_use_caches() && thread::trim().is_of_use();
         if asks_again { ask() } else { block }
     });
-    if block.is_null() { no_memory() } else { block }
+    // What rounding adds is less than half.
+    if before.max(bytes) >= COUNTED_BYTES_MIN / 2 && !block.is_null() {
+        // SAFETY: glibc gave it.
+        let after = unsafe { upstream_bytes(block) };
+        count_passed(before, after);
+    }
+    block
+}
+
+/// Counts what has become of a block of glibc's.
+fn count_passed(before: usize, after: usize) {
+    let counted = |bytes| if bytes < COUNTED_BYTES_MIN { 0 } else { bytes as isize };
+    let change = counted(after) - counted(before);
+    if change != 0 && thread::may_use_caches() {
+        os::keeping_errno(|| thread::count_passed(change, &Config::PRELOADED));
+    }
+}
+
+/// Bytes of a block of glibc's that its owner may use; zero for null, and where that is not known.
+///
+/// # Safety
+///
+/// - `block` is null, or a block of glibc's, in use.
+unsafe fn upstream_bytes(block: *mut u8) -> usize {
+    type UsableSize = unsafe extern "C" fn(*mut u8) -> usize;
+
+    let function = thread::upstream_usable_size();
+    if block.is_null() || function.is_null() {
+        return 0;
+    }
+    // SAFETY: glibc's function of this name has this type.
+    let function = unsafe { core::mem::transmute::<*mut c_void, UsableSize>(function) };
+    // SAFETY: the caller owes a block of glibc's.
+    unsafe { function(block) }
 }
 
 /// Null, and `errno` says why.
@@ -117,7 +161,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
             return block;
         }
     }
-    ask_upstream(|| upstream::calloc(count, size))
+    ask_upstream(bytes, || upstream::calloc(count, size))
 }
 
 /// C's `free`: gives a block back, whoever it came from. `errno` stays as it is.
@@ -131,8 +175,21 @@ pub unsafe extern "C" fn free(block: *mut u8) {
         // SAFETY: the caller owes a block, and in a pool of this class it can only be one of it.
         Some(class) => unsafe { free_small(block, class) },
         // SAFETY: the caller owes a block, and it is not this library's.
-        None => unsafe { upstream::free(block) },
+        None => unsafe { free_upstream(block) },
     }
+}
+
+/// Frees a block of glibc's.
+///
+/// # Safety
+///
+/// - `block` is null, or a block of glibc's, which the caller gives up.
+unsafe fn free_upstream(block: *mut u8) {
+    // SAFETY: the caller owes the block.
+    let bytes = unsafe { upstream_bytes(block) };
+    // SAFETY: as above.
+    unsafe { upstream::free(block) };
+    count_passed(bytes, 0);
 }
 
 /// C's `realloc`: resizes a block, which may move it; null, and the block as it was, if there is no
@@ -156,8 +213,14 @@ pub unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
         }
         // SAFETY: the caller owes a block, and in a pool of this class it can only be one of it.
         Some(class) => unsafe { resize_small(block, class, size) },
-        // SAFETY: the caller owes a block, which is glibc's, and of which a null changes nothing.
-        None => ask_upstream(|| unsafe { upstream::realloc(block, size) }),
+        None => {
+            // SAFETY: the caller owes a block, and it is not this library's.
+            let before = unsafe { upstream_bytes(block) };
+            // SAFETY: as above; a null changes nothing of it.
+            let resized =
+                resize_upstream(size, before, || unsafe { upstream::realloc(block, size) });
+            if resized.is_null() { no_memory() } else { resized }
+        }
     }
 }
 
@@ -172,7 +235,8 @@ unsafe fn resize_small(block: *mut u8, class: SizeClass, size: usize) -> *mut u8
     if fits && 4 * size > 3 * class.bytes() {
         return block;
     }
-    let moved = allocate(size);
+    // Where the block serves as well as none, a lack of memory is not the caller's.
+    let moved = if fits { os::keeping_errno(|| allocate(size)) } else { allocate(size) };
     if moved.is_null() {
         return if fits { block } else { moved };
     }
@@ -190,19 +254,11 @@ unsafe fn resize_small(block: *mut u8, class: SizeClass, size: usize) -> *mut u8
 /// - `block` is null, or a block of this library's or of glibc's, in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
-    type UsableSize = unsafe extern "C" fn(*mut u8) -> usize;
-
-    if let Some(class) = thread::class_at(block.addr()) {
-        return class.bytes();
+    match thread::class_at(block.addr()) {
+        Some(class) => class.bytes(),
+        // SAFETY: the caller owes a block, and it is not this library's.
+        None => unsafe { upstream_bytes(block) },
     }
-    let function = thread::upstream_usable_size();
-    if block.is_null() || function.is_null() {
-        return 0;
-    }
-    // SAFETY: glibc's function of this name has this type.
-    let function = unsafe { core::mem::transmute::<*mut c_void, UsableSize>(function) };
-    // SAFETY: the caller owes a block, and it is glibc's.
-    unsafe { function(block) }
 }
 
 /// glibc's `malloc_trim`: gives back to the system what can be done without, here and in glibc; 1 if

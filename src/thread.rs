@@ -7,6 +7,7 @@
 //! finds the caches working; they then keep no blocks. `of_process` is for the library to preload, which
 //! the C library itself calls. The process's first slow path settles what is chosen for all of it.
 
+mod forks;
 mod lifetime;
 mod memory;
 #[cfg(feature = "preload")]

@@ -24,10 +24,11 @@ impl<L> Obmalloc<L> {
     /// How far glibc's allocator, which large blocks come from, holds on to memory; the default is
     /// [`SystemTuning::Early`], or `Off` where large blocks are another allocator's. With
     /// [`SystemTuning::Full`] blocks of up to 32 MiB do not fault in their pages anew each time. The price is
-    /// memory that stays: at the top of each of glibc's arenas, one for each four processors, up to 64 MiB, and
-    /// below that what lies under a block in use. Where a process's user has set one of the thresholds
-    /// (`MALLOC_TRIM_THRESHOLD_` and its like, or `GLIBC_TUNABLES`), `Off` is in force, and `MALLOC_ARENA_MAX`
-    /// has precedence for the arenas.
+    /// memory that stays: at the top of each of glibc's arenas up to 64 MiB, and below that what lies under a block
+    /// in use. There is one arena for each four processors; up to eight for each where large blocks are another
+    /// allocator's. Where a process's user has set one of the thresholds (`MALLOC_TRIM_THRESHOLD_` and its like, or
+    /// `GLIBC_TUNABLES`), `Off` is in force, and `MALLOC_ARENA_MAX` has precedence for the arenas. A program that sets
+    /// them itself, by `mallopt`, should choose `Off`: else they are set again.
     ///
     /// The environment variable `OBMALLOC_SYSTEM_TUNING`, `off`, `early` or `full`, has precedence.
     #[must_use]

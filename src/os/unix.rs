@@ -144,6 +144,13 @@ pub(crate) fn for_each_variable(prefix: &[u8], mut look: impl FnMut(&[u8], &[u8]
     }
 }
 
+/// Whether the process has environment variables, or the C library knows of them already.
+#[cfg(feature = "preload")]
+pub(crate) fn has_variables() -> bool {
+    // SAFETY: as in `for_each_variable`.
+    !unsafe { variables() }.is_null()
+}
+
 /// The name, the prefix left off, and the value of the next environment variable whose name starts with `prefix`;
 /// `place` is behind it then. Out of line: once for all that look.
 ///

@@ -17,7 +17,7 @@ fn allocate_aligned(alignment: usize, size: usize) -> *mut u8 {
             return block;
         }
     }
-    ask_upstream(|| upstream::memalign(alignment, size))
+    ask_upstream(size, || upstream::memalign(alignment, size))
 }
 
 /// C's `aligned_alloc`: a block with an alignment; null and `EINVAL` if that is no power of two. The

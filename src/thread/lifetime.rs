@@ -1,10 +1,11 @@
-//! When threads and processes begin and end, and when processes fork.
+//! When threads and processes begin and end.
 
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
 
+use super::forks;
 use super::memory::{notice_thread, start_wanted_watch};
-use super::own::{self, caches_are_flushed, with_caches, with_caches_if_any};
+use super::own::{self, caches_are_flushed, with_caches};
 use super::survey::print_stats;
 use super::uses::replace_inside;
 use super::{
@@ -32,9 +33,7 @@ fn begin(caches: &Caches, chosen: &Config) -> bool {
     // Relaxed: the flag only keeps a second registration away and publishes nothing. A `fork` by
     // another thread while the first registration is under way is not covered by it; where Rust
     // starts the process, its first allocation comes before its first thread.
-    if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed)
-        && !os::at_fork(lock_for_fork, unlock_in_parent, unlock_in_child)
-    {
+    if !FORK_IS_HANDLED.swap(true, Ordering::Relaxed) && !forks::handle() {
         FORK_IS_HANDLED.store(false, Ordering::Relaxed);
     }
     let limits = config(chosen).cache_limits();
@@ -134,37 +133,4 @@ pub(super) unsafe extern "C" fn flush_at_exit(value: *mut c_void) {
         caches_are_flushed();
         start_wanted_watch();
     }
-}
-
-unsafe extern "C" fn lock_for_fork() {
-    CONFIG.lock_and_leave_closed(|_| {});
-    HEAP.lock_for_fork(cores());
-    LARGE_HEAP.lock_for_fork(cores());
-}
-
-unsafe extern "C" fn unlock_in_parent() {
-    // SAFETY: the handlers run in pairs, in the thread that prepared.
-    unsafe { unlock_after_fork() };
-}
-
-unsafe extern "C" fn unlock_in_child() {
-    let joined = with_caches_if_any(|caches| caches.small.joined());
-    HEAP.forget_other_threads(joined.flatten());
-    // SAFETY: the handlers run in pairs, and the child is the image of the thread that prepared.
-    unsafe { unlock_after_fork() };
-    HEAP.arenas().forget_other_threads();
-}
-
-/// Opens all locks.
-///
-/// # Safety
-///
-/// - [`lock_for_fork`] was called before, by this thread or its image in the parent.
-unsafe fn unlock_after_fork() {
-    // SAFETY: the caller owes the call before.
-    unsafe { LARGE_HEAP.unlock_after_fork(cores()) };
-    // SAFETY: as above.
-    unsafe { HEAP.unlock_after_fork(cores()) };
-    // SAFETY: as above.
-    unsafe { CONFIG.force_unlock() };
 }

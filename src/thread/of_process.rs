@@ -12,6 +12,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use static_assertions::const_assert;
 
@@ -29,17 +30,28 @@ const_assert!(align_of::<Caches>() > 1);
 
 static USABLE_SIZE: upstream::Hidden = upstream::Hidden::new(c"malloc_usable_size");
 static TRIM: upstream::Hidden = upstream::Hidden::new(c"malloc_trim");
+/// What glibc does with the lock of its list of streams around a `fork`: before, in the parent and in the child.
+static STREAMS: [upstream::Hidden; 3] = [
+    upstream::Hidden::new(c"_IO_list_lock"),
+    upstream::Hidden::new(c"_IO_list_unlock"),
+    upstream::Hidden::new(c"_IO_list_resetlock"),
+];
+/// Whether the C library has told this one that it is loaded.
+static IS_LOADED: AtomicBool = AtomicBool::new(false);
 
 /// Looks for them when the library is loaded, by the thread that holds the loader's lock: whoever needs
 /// them first may be one that this thread waits for.
 #[used]
 // SAFETY: the loader calls what the pointers in this section point to, and this is such a function.
 #[unsafe(link_section = ".init_array")]
-static FIND_WHEN_LOADED: extern "C" fn() = find_hidden;
+static BEGIN_WHEN_LOADED: extern "C" fn() = begin;
 
-extern "C" fn find_hidden() {
-    USABLE_SIZE.address();
-    TRIM.address();
+extern "C" fn begin() {
+    [&USABLE_SIZE, &TRIM].into_iter().chain(&STREAMS).for_each(|hidden| {
+        hidden.address();
+    });
+    // Relaxed: a thread that does not see it yet sees the environment.
+    IS_LOADED.store(true, Ordering::Relaxed);
 }
 
 #[inline(always)]
@@ -100,6 +112,35 @@ pub(super) fn start_thread(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> b
 /// Nothing: a program that knows nothing of this allocator has no hook.
 pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 
+/// Takes the lock of the list of the C library's streams, as its `fork` does once the handlers have run: later than the
+/// heap's locks, for which a thread may wait that holds a stream, for which one may wait that holds this lock.
+pub(super) fn lock_streams() {
+    call_for_streams(0);
+}
+
+/// Gives it back in the parent.
+pub(super) fn unlock_streams_in_parent() {
+    call_for_streams(1);
+}
+
+/// Makes it an open one in the child, as the C library does where it has taken it itself.
+pub(super) fn unlock_streams_in_child() {
+    call_for_streams(2);
+}
+
+/// Calls one of the functions for streams, if there are all.
+fn call_for_streams(index: usize) {
+    let addresses = STREAMS.each_ref().map(upstream::Hidden::address);
+    if addresses.iter().any(|address| address.is_null()) {
+        return;
+    }
+    if let Some(address) = addresses.get(index) {
+        // SAFETY: the three functions have this type.
+        let function = unsafe { core::mem::transmute::<*mut c_void, extern "C" fn()>(*address) };
+        function();
+    }
+}
+
 /// Whether the thread has a cache to be used now; it gets one if it is the first time.
 pub(crate) fn may_use_caches() -> bool {
     caches_of_thread().is_some() || (upstream::thread_slot().is_null() && make_caches())
@@ -109,6 +150,11 @@ pub(crate) fn may_use_caches() -> bool {
 #[cold]
 #[inline(never)]
 fn make_caches() -> bool {
+    // Where the program's first functions run before those of its libraries, the C library has no environment yet, in
+    // which the configuration is; nor will it ever, perhaps, once it has told that all is loaded.
+    if !os::has_variables() && !IS_LOADED.load(Ordering::Relaxed) {
+        return false;
+    }
     upstream::set_thread_slot(WITHOUT);
     let made = os::keeping_errno(make_flushed_at_exit);
     upstream::set_thread_slot(made.map_or(ptr::null_mut(), |cache| cache.as_ptr().cast()));

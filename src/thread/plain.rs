@@ -24,6 +24,15 @@ pub(super) fn with_caches_if_any<R>(use_caches: impl FnOnce(&Caches) -> R) -> Op
 /// The thread's end has flushed its caches, which still work.
 pub(super) fn caches_are_flushed() {}
 
+/// Nothing, here and below: the C library's streams allocate from the C library.
+pub(super) fn lock_streams() {}
+
+/// Nothing, as above.
+pub(super) fn unlock_streams_in_parent() {}
+
+/// Nothing, as above.
+pub(super) fn unlock_streams_in_child() {}
+
 /// Why a variable has no meaning here that it has elsewhere: none is like that.
 pub(super) fn refusal(_name: &[u8]) -> Option<&'static str> {
     None

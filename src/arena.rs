@@ -29,8 +29,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::census::{FoundPool, Surveyor};
 use crate::config::{
-    ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIMS_MAX, LOOK_MILLISECONDS, POOL_BYTES,
-    POOLS_AT_ONCE_MAX, STAYING_PER_LOOK_MAX,
+    ARENA_BYTES, ArenaBounds, BLOCK_POOLS_PER_ARENA, CLAIM_STEPS_MAX, CLAIMS_MAX,
+    LOOK_MILLISECONDS, POOL_BYTES, POOLS_AT_ONCE_MAX, STAYING_PER_LOOK_MAX,
 };
 use crate::os::{PageSource, debug_check};
 use crate::pool::{Pool, PoolList};
@@ -329,12 +329,21 @@ impl<P: PageSource> Arenas<P> {
         let now = self.now();
         let mut purged = 0;
         let mut all_go = true;
+        // Where all is to go, a search that finds nothing may have ended before its time.
+        let mut searches = if page_pools > 1 && most == usize::MAX {
+            1 + self.lists.lock().mapped / CLAIM_STEPS_MAX
+        } else {
+            1
+        };
         // Where the system takes one claim not, it will not take the others now.
         while purged < most && all_go {
             let mut claims = [const { None }; CLAIMS_MAX];
             let wanted = most - purged;
             if self.lists.lock().claim_idle(order, wanted, page_pools, &mut claims) == 0 {
-                break;
+                searches -= 1;
+                if searches == 0 {
+                    break;
+                }
             }
             let mut going = 0;
             for claim in claims.iter().flatten() {

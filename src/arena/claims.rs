@@ -55,7 +55,7 @@ type Claims = [Option<Claim>; CLAIMS_MAX];
 /// Which arenas are claimed first.
 #[derive(Clone, Copy)]
 pub(super) enum ClaimOrder {
-    /// Those with the most free pools.
+    /// Those with the most free pools; where a page has several, those whose turn it is.
     SparsestFirst,
     /// Those whose turn it is, of which not just a few pools are idle: whatever is purged leaves its arena among the
     /// sparsest, where the next pool that becomes idle would go alone.
@@ -76,34 +76,43 @@ impl ArenaLists {
             return 0;
         }
         match order {
-            ClaimOrder::SparsestFirst => self.claim_sparsest(most, page_pools, claims),
-            ClaimOrder::InTurn => self.claim_in_turn(most, page_pools, claims),
+            ClaimOrder::SparsestFirst if page_pools == 1 => self.claim_sparsest(most, claims),
+            // Of arenas as sparse, many may have idle pools and no page of them.
+            ClaimOrder::SparsestFirst => self.claim_in_turn(1, most, page_pools, claims),
+            ClaimOrder::InTurn => {
+                self.claim_in_turn(CLAIM_IDLE_POOLS_MIN, most, page_pools, claims)
+            }
         }
     }
 
-    fn claim_sparsest(&mut self, most: usize, page_pools: usize, claims: &mut Claims) -> usize {
+    /// Where a pool has pages of its own, so that each arena with idle ones has something to claim.
+    fn claim_sparsest(&mut self, most: usize, claims: &mut Claims) -> usize {
         let mut claimed = 0;
         let mut places = claims.iter_mut();
         for free_pools in (1..BLOCK_POOLS_PER_ARENA).rev() {
             let mut cursor = self.lists[IDLE][free_pools];
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
-                if Claim::of(arena, page_pools).idle == 0 {
-                    continue;
-                }
                 let Some(place) = places.next().filter(|_| claimed < most) else { return claimed };
-                claimed += self.claim(arena, page_pools, place);
+                claimed += self.claim(arena, 1, place);
             }
         }
         claimed
     }
 
-    fn claim_in_turn(&mut self, most: usize, page_pools: usize, claims: &mut Claims) -> usize {
+    /// Of arenas with at least so many idle pools that go; looks at a bounded number.
+    fn claim_in_turn(
+        &mut self,
+        least: usize,
+        most: usize,
+        page_pools: usize,
+        claims: &mut Claims,
+    ) -> usize {
         let mut claimed = 0;
         let mut places = claims.iter_mut();
         for _ in 0..CLAIM_STEPS_MAX.min(self.mapped) {
             let Some(arena) = self.hand.or(self.newest) else { break };
-            let is_worth_it = Claim::of(arena, page_pools).idle_pools() >= CLAIM_IDLE_POOLS_MIN;
+            let is_worth_it = Claim::of(arena, page_pools).idle_pools() >= least;
             if is_worth_it && !arena.is_empty() {
                 let Some(place) = places.next().filter(|_| claimed < most) else { break };
                 claimed += self.claim(arena, page_pools, place);

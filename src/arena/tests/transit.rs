@@ -1,4 +1,4 @@
-//! What a thread has taken out of the lists, and others meanwhile: those that want a pool, and those that fork.
+//! What a thread takes out of the lists, and others meanwhile: those that want a pool, and those that fork.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -135,6 +135,39 @@ fn nothing_begins_while_a_fork_waits() {
     assert_eq!((idle(arenas), pages.purges.load(Ordering::SeqCst)), (idle_before, 0));
     pages.refuses_release.store(false, Ordering::SeqCst);
     give(arenas, kept);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// Or else the lock would be held for as long as the heap is large.
+#[test]
+fn where_pages_are_large_no_search_for_free_ones_looks_at_all_arenas() {
+    let pages = TestPages::default();
+    pages.page_bytes.store(4 * POOL_BYTES, Ordering::SeqCst);
+    let arenas = Arenas::new(&pages);
+    let pools = take(&arenas, 63 * (CLAIM_STEPS_MAX + 2));
+    // Of each arena a pool is idle, of the oldest a page.
+    let is_given = |number: usize, pool: &Pool| match number / 63 {
+        0 => pool.index() / 4 == 2,
+        _ => pool.index() == 9,
+    };
+    let (given, kept): (Vec<_>, Vec<_>) =
+        pools.into_iter().enumerate().partition(|(number, pool)| is_given(*number, pool));
+    give(&arenas, given.into_iter().map(|(_, pool)| pool));
+    let claim = || {
+        let mut claims = [const { None }; CLAIMS_MAX];
+        let mut lists = arenas.lists.lock();
+        let order = ClaimOrder::SparsestFirst;
+        let claimed = lists.claim_idle(order, usize::MAX, 4, &mut claims);
+        claims.iter().flatten().for_each(|claim| {
+            lists.settle(claim, false, 0);
+        });
+        claimed
+    };
+    assert_eq!([claim(), claim()], [0, 4], "the next one goes on");
+    arenas.lists.lock().hand = None;
+    assert_eq!(arenas.release_free(), 4 * POOL_BYTES, "all that can go goes");
+    give(&arenas, kept.into_iter().map(|(_, pool)| pool));
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }

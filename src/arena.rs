@@ -392,6 +392,10 @@ impl<P: PageSource> Arenas<P> {
         while let Some(arena) = leaving {
             leaving = arena.next();
             debug_check!(arena.is_empty(), "arena released in use", arena.start().as_ptr().addr());
+            // Many may be on their way, each of which takes a call to the system.
+            if self.lists.lock().takes_back_for_fork(arena) {
+                continue;
+            }
             let stayed_before = arena.stays();
             if self.release_one(arena, false) {
                 released += 1;

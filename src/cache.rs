@@ -9,7 +9,8 @@
 //! at most once in a magazine's length (Bonwick and Adams, 2001). A thread that only frees blocks of a class, which
 //! others have allocated, has no use for a spare one of it.
 //!
-//! Only the thread that owns a cache may call it. A cache of all zeros is ready for use, so that a
+//! Only the thread that owns a cache may call it, and always with the same heap: a process has one, and each test its own.
+//! So what a cache holds of a class came from that class of the heap that it is given. A cache of all zeros is ready for use, so that a
 //! thread's costs no initialisation, and the fast paths test for nothing but an empty or a full
 //! magazine.
 

@@ -175,6 +175,15 @@ impl ArenaLists {
         self.insert_mapped(arena);
     }
 
+    /// Links an arena that was unlinked, where a `fork` waits for it; says if so.
+    pub(super) fn takes_back_for_fork(&mut self, arena: Arena) -> bool {
+        let is_halted = self.transit.is_halted();
+        if is_halted {
+            self.take_back(arena);
+        }
+        is_halted
+    }
+
     /// An arena that was unlinked is mapped no more.
     pub(super) fn note_released(&mut self) {
         self.transit.end_leaving();

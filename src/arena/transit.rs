@@ -4,7 +4,8 @@
 //! - arenas that are about to be mapped, and those that are not released yet, count as mapped, so that a bound holds;
 //! - a thread that finds no pool, and may map none or gets none of the system, waits: of what comes back there may
 //!   be one for it;
-//! - a `fork` waits, and halts all others: in the child there is nobody who would bring back what is on its way.
+//! - a `fork` waits, and halts all others: in the child there is nobody who would bring back what is on its way. What
+//!   others would have given back meanwhile stays for the next look, or trim.
 //!
 //! [`Transit`] lies behind the lock of the lists.
 #![forbid(unsafe_code)]

@@ -117,6 +117,21 @@ fn a_fork_waits_for_what_is_in_transit() {
 }
 
 #[test]
+fn what_is_not_released_yet_comes_back_for_a_fork() {
+    let (pages, arenas) = leak();
+    give(arenas, take(arenas, 63 * 5));
+    let leaving = arenas.lists.lock().unlink_empty(0, usize::MAX);
+    assert!(leaving.is_some() && !arenas.is_at_rest());
+    arenas.lists.lock().transit.halt();
+    assert_eq!(arenas.release(leaving), 0);
+    assert!(arenas.is_at_rest() && arenas.lists.lock().is_valid());
+    assert_eq!((arenas.mapped_bytes(), pages.live()), (5 * ARENA_BYTES, 5));
+    arenas.resume();
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+#[test]
 fn nothing_begins_while_a_fork_waits() {
     let (pages, arenas) = leak();
     give(arenas, take(arenas, 63 * 3));

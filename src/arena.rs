@@ -109,8 +109,11 @@ impl<P: PageSource> Arenas<P> {
             if let Some(taken) = lists.take_pool(now) {
                 return Some(taken);
             }
-            let is_awaited = lists.transit.is_awaited();
+            let comes_back = lists.transit.comes_back();
             let begun = lists.begin_mapping();
+            // Where this thread may map and the system refuses, it refuses others, too: who waited for each other would do
+            // so for ever.
+            let is_awaited = if begun.is_some() { comes_back } else { lists.transit.is_awaited() };
             drop(lists);
             let taken = begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate));
             // If there was something to wait for it may have come while this thread failed.

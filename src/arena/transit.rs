@@ -34,9 +34,14 @@ impl Transit {
         self.mapping + self.leaving
     }
 
-    /// Whether it is worth while to wait: something comes back, or may be begun then.
+    /// Whether it is worth while to wait: something comes back, or is mapped, or may be begun then.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_halted || !self.is_over()
+    }
+
+    /// Whether something comes back that was mapped before, to the lists or to the system.
+    pub(super) fn comes_back(&self) -> bool {
+        self.leaving + self.claims > 0
     }
 
     /// Whether nothing is on its way.

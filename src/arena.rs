@@ -372,13 +372,6 @@ impl<P: PageSource> Arenas<P> {
         self.release(staying);
     }
 
-    /// Gives back all that is free: releases the empty arenas and purges the free pools of the others.
-    /// Returns the bytes.
-    pub(crate) fn release_free(&self) -> usize {
-        let released = self.release_empty();
-        released + self.purge_idle(usize::MAX, ClaimOrder::SparsestFirst) * POOL_BYTES
-    }
-
     /// Releases every empty arena, and returns the bytes.
     fn release_empty(&self) -> usize {
         let leaving = self.lists.lock().unlink_empty(0, usize::MAX);
@@ -473,9 +466,9 @@ impl<P: PageSource> Arenas<P> {
         arena.note_purged(kept_bytes / POOL_BYTES) * POOL_BYTES
     }
 
-    /// Closes the lock for a `fork`.
+    /// Closes the lock for a `fork`, which is what keeps others from beginning anything from now on.
     pub(crate) fn lock_for_fork(&self) {
-        self.lists.lock_and_leave_closed(|_| {});
+        self.lists.lock_and_leave_closed(|lists| lists.transit.resume());
     }
 
     /// Opens the lock after a `fork`.

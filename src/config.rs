@@ -365,6 +365,11 @@ impl Config {
         self.system_tuning != SystemTuning::Off && self.counts_large
     }
 
+    /// Whether all large blocks are seen here, with magazines before the system allocator.
+    pub(crate) fn counts_large(&self) -> bool {
+        self.counts_large
+    }
+
     /// Whether the system allocator is to be tuned early when the process starts: later nobody would see when.
     pub(crate) fn tunes_at_start(&self) -> bool {
         self.system_tuning == SystemTuning::Early && !self.counts_large

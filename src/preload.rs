@@ -90,7 +90,7 @@ fn resize_upstream(bytes: usize, before: usize, ask: impl Fn() -> *mut u8) -> *m
     // What rounding adds is less than half.
     if before.max(bytes) >= COUNTED_BYTES_MIN / 2 && !block.is_null() {
         // SAFETY: glibc gave it.
-        let after = unsafe { upstream_bytes(block) };
+        let after = unsafe { upstream_bytes(block, false) };
         count_passed(before, after);
     }
     block
@@ -100,20 +100,26 @@ fn resize_upstream(bytes: usize, before: usize, ask: impl Fn() -> *mut u8) -> *m
 fn count_passed(before: usize, after: usize) {
     let counted = |bytes| if bytes < COUNTED_BYTES_MIN { 0 } else { bytes as isize };
     let change = counted(after) - counted(before);
-    if change != 0 && thread::may_use_caches() {
+    if change == 0 {
+        return;
+    }
+    if thread::may_use_caches() {
         os::keeping_errno(|| thread::count_passed(change, &Config::PRELOADED));
+    } else {
+        thread::report_passed(change);
     }
 }
 
-/// Bytes of a block of glibc's that its owner may use; zero for null, and where that is not known.
+/// Bytes of a block of glibc's that its owner may use; zero for null, and where that is not known. Where the library
+/// is not loaded yet, and glibc's function not found, that takes a look which `may_allocate`, and free.
 ///
 /// # Safety
 ///
 /// - `block` is null, or a block of glibc's, in use.
-unsafe fn upstream_bytes(block: *mut u8) -> usize {
+unsafe fn upstream_bytes(block: *mut u8, may_allocate: bool) -> usize {
     type UsableSize = unsafe extern "C" fn(*mut u8) -> usize;
 
-    let function = thread::upstream_usable_size();
+    let function = thread::upstream_usable_size(may_allocate);
     if block.is_null() || function.is_null() {
         return 0;
     }
@@ -186,7 +192,7 @@ pub unsafe extern "C" fn free(block: *mut u8) {
 /// - `block` is null, or a block of glibc's, which the caller gives up.
 unsafe fn free_upstream(block: *mut u8) {
     // SAFETY: the caller owes the block.
-    let bytes = unsafe { upstream_bytes(block) };
+    let bytes = unsafe { upstream_bytes(block, false) };
     // SAFETY: as above.
     unsafe { upstream::free(block) };
     count_passed(bytes, 0);
@@ -215,7 +221,7 @@ pub unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
         Some(class) => unsafe { resize_small(block, class, size) },
         None => {
             // SAFETY: the caller owes a block, and it is not this library's.
-            let before = unsafe { upstream_bytes(block) };
+            let before = unsafe { upstream_bytes(block, false) };
             // SAFETY: as above; a null changes nothing of it.
             let resized =
                 resize_upstream(size, before, || unsafe { upstream::realloc(block, size) });
@@ -257,7 +263,7 @@ pub unsafe extern "C" fn malloc_usable_size(block: *mut u8) -> usize {
     match thread::class_at(block.addr()) {
         Some(class) => class.bytes(),
         // SAFETY: the caller owes a block, and it is not this library's.
-        None => unsafe { upstream_bytes(block) },
+        None => unsafe { upstream_bytes(block, true) },
     }
 }
 

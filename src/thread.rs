@@ -36,10 +36,10 @@ use crate::sync::Lock;
 use crate::trim::{Follower, TrimRequests};
 pub(crate) use lifetime::config;
 use lifetime::{flush_at_exit, prepare};
-#[cfg(feature = "preload")]
-pub(crate) use memory::release;
 pub(crate) use memory::{count_passed, trim};
 use memory::{follow_news, or_after_hook, tune_once_in_use};
+#[cfg(feature = "preload")]
+pub(crate) use memory::{release, report_passed};
 pub(crate) use survey::{stats, survey};
 pub(crate) use uses::{begin_use, end_use, is_in_use, replace_inside};
 

@@ -4,14 +4,16 @@
 //! - arenas that are about to be mapped, and those that are not released yet, count as mapped, so that a bound holds;
 //! - a thread that finds no pool, and may map none or gets none of the system, waits: of what comes back there may
 //!   be one for it;
-//! - a `fork` waits, and halts all others: in the child there is nobody who would bring back what is on its way. What
-//!   others would have given back meanwhile stays for the next look, or trim.
+//! - a `fork` waits, and halts all others until it has the lock: in the child there is nobody who would bring back what is
+//!   on its way. What a look would have given back meanwhile stays for the next one; who gives back all waits.
 //!
 //! [`Transit`] lies behind the lock of the lists.
 #![forbid(unsafe_code)]
 
 use super::Arenas;
-use crate::os::debug_check;
+use super::claims::ClaimOrder;
+use crate::config::POOL_BYTES;
+use crate::os::{PageSource, debug_check};
 use crate::sync::Backoff;
 
 /// What is on its way.
@@ -22,12 +24,15 @@ pub(super) struct Transit {
     leaving: usize,
     /// Claims that are not settled.
     claims: usize,
-    /// Whether nothing more may begin, for a `fork`.
+    /// Whether nothing more may begin, for a `fork` that waits.
     is_halted: bool,
+    /// How often that was so.
+    halts: usize,
 }
 
 impl Transit {
-    pub(super) const NONE: Self = Self { mapping: 0, leaving: 0, claims: 0, is_halted: false };
+    pub(super) const NONE: Self =
+        Self { mapping: 0, leaving: 0, claims: 0, is_halted: false, halts: 0 };
 
     /// Arenas that count as mapped though they are in no list.
     pub(super) fn arenas(&self) -> usize {
@@ -36,7 +41,7 @@ impl Transit {
 
     /// Whether it is worth while to wait: something comes back, or is mapped, or may be begun then.
     pub(super) fn is_awaited(&self) -> bool {
-        self.is_halted || !self.is_over()
+        self.is_halted() || !self.is_over()
     }
 
     /// Whether something comes back that was mapped before, to the lists or to the system.
@@ -57,6 +62,7 @@ impl Transit {
     /// Nothing more may begin.
     pub(super) fn halt(&mut self) {
         self.is_halted = true;
+        self.halts += 1;
     }
 
     /// Ends a halt.
@@ -99,7 +105,7 @@ impl Transit {
 }
 
 impl<P> Arenas<P> {
-    /// Waits until nothing is in transit, and has nothing begin until [`Arenas::resume`], for a `fork`.
+    /// Waits until nothing is in transit, and has nothing begin until [`Arenas::lock_for_fork`].
     pub(crate) fn halt(&self) {
         self.lists.lock().transit.halt();
         let mut backoff = Backoff::new();
@@ -108,13 +114,41 @@ impl<P> Arenas<P> {
         }
     }
 
-    /// Ends a halt.
-    pub(crate) fn resume(&self) {
-        self.lists.lock().transit.resume();
+    /// Waits while a `fork` waits, and says how many have.
+    pub(super) fn outlast_halt(&self) -> usize {
+        let mut backoff = Backoff::new();
+        loop {
+            let lists = self.lists.lock();
+            if !lists.transit.is_halted() {
+                return lists.transit.halts;
+            }
+            drop(lists);
+            backoff.wait();
+        }
     }
+}
 
+impl<P: PageSource> Arenas<P> {
+    /// Gives back all that is free: releases the empty arenas and purges the free pools of the others.
+    /// Returns the bytes.
+    pub(crate) fn release_free(&self) -> usize {
+        let mut bytes = 0;
+        let mut halts = self.outlast_halt();
+        loop {
+            bytes += self.release_empty();
+            bytes += self.purge_idle(usize::MAX, ClaimOrder::SparsestFirst) * POOL_BYTES;
+            // A fork that came in between has had something left.
+            let halts_before = core::mem::replace(&mut halts, self.outlast_halt());
+            if halts == halts_before {
+                return bytes;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl<P> Arenas<P> {
     /// Whether no thread has anything in transit.
-    #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
         self.lists.lock().transit.is_over()
     }

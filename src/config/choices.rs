@@ -36,8 +36,8 @@ pub enum SystemTuning {
     /// free (`malloc_trim`). As long as there is only one arena, more stays until then: all that the program
     /// has been seen to take and free time after time. Threads share one arena for each four processors, where
     /// `MALLOC_ARENA_MAX` does not say otherwise; by itself the library has up to eight for each. Only an
-    /// allocator over [`std::alloc::System`] has few arenas; over another it does not trim or hold more, either, and the
-    /// library to preload does so for blocks of 128 KiB and more, which it counts.
+    /// allocator over [`std::alloc::System`] has few arenas and holds more; over another it does not trim, either, and
+    /// the library to preload trims what is free of blocks of 128 KiB and more, which it counts.
     Early,
     /// At 32 and 64 MiB from the start, and for good; over [`std::alloc::System`] with as few arenas.
     Full,

@@ -51,7 +51,6 @@ impl<P: PageSource> Heap<P> {
         unsafe { self.arenas.unlock_after_fork() };
         // SAFETY: as above.
         unsafe { self.unlock_shards(shards) };
-        self.arenas.resume();
     }
 
     /// Opens the locks of the first `shards` shards.

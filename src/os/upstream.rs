@@ -62,10 +62,15 @@ impl Hidden {
         Self { name, address: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Where the function is, or null. The first call may allocate and free.
-    pub(crate) fn address(&self) -> *mut c_void {
+    /// Where the function is, if somebody has looked for it, or null.
+    pub(crate) fn known(&self) -> *mut c_void {
         // Relaxed: the same address whoever finds it, of code that was there before this library's.
-        let known = self.address.load(Ordering::Relaxed);
+        self.address.load(Ordering::Relaxed)
+    }
+
+    /// Where the function is, or null. The first call may allocate and free, and is no part of either.
+    pub(crate) fn address(&self) -> *mut c_void {
+        let known = self.known();
         if !known.is_null() {
             return known;
         }

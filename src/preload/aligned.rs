@@ -17,7 +17,8 @@ fn allocate_aligned(alignment: usize, size: usize) -> *mut u8 {
             return block;
         }
     }
-    ask_upstream(size, || upstream::memalign(alignment, size))
+    // What glibc maps for it may be so large.
+    ask_upstream(size.saturating_add(alignment), || upstream::memalign(alignment, size))
 }
 
 /// C's `aligned_alloc`: a block with an alignment; null and `EINVAL` if that is no power of two. The

@@ -43,11 +43,11 @@ impl<T> Lock<T> {
 
     /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
     /// opens it.
-    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
+    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&mut T)) {
         let closed = self.close();
         self.touch();
         // SAFETY: the mutex is closed, and stays so.
-        look(unsafe { &*self.value.get() });
+        look(unsafe { &mut *self.value.get() });
         self.left_closed.set(Some(closed));
     }
 

@@ -44,9 +44,9 @@ impl<T> Lock<T> {
     /// Waits for the lock, has `look` see the value, and leaves it closed, until [`Lock::force_unlock`]
     /// opens it. Out of line, for many locks are closed one after the other, and seldom.
     #[inline(never)]
-    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&T)) {
-        let guard = self.lock();
-        look(&guard);
+    pub(crate) fn lock_and_leave_closed(&self, look: impl FnOnce(&mut T)) {
+        let mut guard = self.lock();
+        look(&mut guard);
         core::mem::forget(guard);
     }
 

@@ -208,15 +208,21 @@ pub(super) fn notice_thread(chosen: &Config) {
     }
 }
 
-/// Counts bytes that the system allocator has given in blocks which are not kept, or got back where negative,
-/// and lets time pass, as an exchange with the heap does.
+/// Counts bytes that the system allocator has given in blocks which are not kept, or got back where negative.
+#[cfg(feature = "preload")]
+pub(crate) fn report_passed(bytes: isize) {
+    LARGE_HEAP.report_passed(bytes);
+}
+
+/// Counts them, and lets time pass, as an exchange with the heap does.
 pub(crate) fn count_passed(bytes: isize, chosen: &Config) {
     LARGE_HEAP.report_passed(bytes);
     if with_caches(|caches| caches.small.keeping()) != Keeping::UntilExit {
         notice_thread(chosen);
     }
     tune_once_in_use(chosen);
-    if LARGE_HEAP.swings().take_hold().is_some() {
+    // A C program may have told the library itself what to hold.
+    if chosen.counts_large() && LARGE_HEAP.swings().take_hold().is_some() {
         settle_hold(chosen);
     }
     HEAP.tick();

@@ -130,7 +130,7 @@ pub(super) fn unlock_streams_in_child() {
 
 /// Calls one of the functions for streams, if there are all.
 fn call_for_streams(index: usize) {
-    let addresses = STREAMS.each_ref().map(upstream::Hidden::address);
+    let addresses = STREAMS.each_ref().map(upstream::Hidden::known);
     if addresses.iter().any(|address| address.is_null()) {
         return;
     }
@@ -206,14 +206,15 @@ pub(crate) fn class_at(address: usize) -> Option<SizeClass> {
     HEAP.pool_map().class_at(address)
 }
 
-/// Where glibc's own `malloc_usable_size` is, or null.
-pub(crate) fn upstream_usable_size() -> *mut c_void {
-    USABLE_SIZE.address()
+/// Where glibc's own `malloc_usable_size` is, or null. To be found it `may_allocate`, or else must have been before.
+pub(crate) fn upstream_usable_size(may_allocate: bool) -> *mut c_void {
+    if may_allocate { USABLE_SIZE.address() } else { USABLE_SIZE.known() }
 }
 
 /// Has glibc give back to the kernel what it holds for nothing, and says if that was anything.
 pub(super) fn trim_system_allocator() -> bool {
-    trim_upstream(0)
+    // Not to be looked for here, in the midst of a request or a free.
+    !TRIM.known().is_null() && trim_upstream(0)
 }
 
 /// glibc's own `malloc_trim`, which leaves so many bytes at the top of its heap.

@@ -104,7 +104,9 @@ fn a_fork_waits_for_what_is_in_transit() {
     let forks = act_during_purge(pages, || {
         arenas.halt();
         let is_at_rest = arenas.is_at_rest();
-        arenas.resume();
+        arenas.lock_for_fork();
+        // SAFETY: closed above.
+        unsafe { arenas.unlock_after_fork() };
         is_at_rest
     });
     arenas.release_free();
@@ -126,7 +128,41 @@ fn what_is_not_released_yet_comes_back_for_a_fork() {
     assert_eq!(arenas.release(leaving), 0);
     assert!(arenas.is_at_rest() && arenas.lists.lock().is_valid());
     assert_eq!((arenas.mapped_bytes(), pages.live()), (5 * ARENA_BYTES, 5));
-    arenas.resume();
+    arenas.lists.lock().transit.resume();
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
+}
+
+/// Else a request that has all given back, and would find memory then, gets null.
+#[test]
+fn who_gives_back_all_waits_for_a_fork_and_goes_on_after_one() {
+    let (pages, arenas) = leak();
+    let kept = sparse(arenas, 40);
+    arenas.halt();
+    let (said, hears) = mpsc::channel();
+    let gives_back = thread::spawn(move || {
+        let bytes = arenas.release_free();
+        // Nobody listens any more, where it did not wait, as it should.
+        let _ = said.send(());
+        bytes
+    });
+    assert_eq!(hears.recv_timeout(FOR_A_WHILE), Err(RecvTimeoutError::Timeout));
+    arenas.lock_for_fork();
+    // SAFETY: closed above.
+    unsafe { arenas.unlock_after_fork() };
+    assert_eq!(gives_back.join().expect("no panic"), 40 * 62 * POOL_BYTES);
+    // One that comes in the middle: of the arenas some are claimed at once, the rest when it has gone.
+    let pools = take(arenas, 40 * 62);
+    give(arenas, pools);
+    let forks = act_during_purge(pages, || {
+        arenas.halt();
+        arenas.lock_for_fork();
+        // SAFETY: closed above.
+        unsafe { arenas.unlock_after_fork() };
+    });
+    assert_eq!(arenas.release_free(), 40 * 62 * POOL_BYTES);
+    forks.recv().expect("a purge was under way").join().expect("no panic");
+    give(arenas, kept);
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
@@ -138,8 +174,8 @@ fn nothing_begins_while_a_fork_waits() {
     let kept = sparse(arenas, 2);
     let idle_before = idle(arenas);
     arenas.lists.lock().transit.halt();
-    assert_eq!(arenas.release_free(), 0);
-    pages.refuses_release.store(true, Ordering::SeqCst);
+    let order = ClaimOrder::SparsestFirst;
+    assert_eq!(arenas.purge_idle(usize::MAX, order), 0);
     let mut lists = arenas.lists.lock();
     assert!(lists.begin_mapping().is_none());
     assert!(lists.unlink_empty(0, 1).is_none() && lists.unlink_staying(1).is_none());
@@ -148,7 +184,6 @@ fn nothing_begins_while_a_fork_waits() {
     assert!(!lists.transit.is_awaited());
     drop(lists);
     assert_eq!((idle(arenas), pages.purges.load(Ordering::SeqCst)), (idle_before, 0));
-    pages.refuses_release.store(false, Ordering::SeqCst);
     give(arenas, kept);
     arenas.release_free();
     assert_eq!(pages.live(), 0);

@@ -36,6 +36,8 @@ static STREAMS: [upstream::Hidden; 3] = [
     upstream::Hidden::new(c"_IO_list_unlock"),
     upstream::Hidden::new(c"_IO_list_resetlock"),
 ];
+/// Whether a thread that forks has taken that lock; changed by that thread alone.
+static STREAMS_ARE_LOCKED: AtomicBool = AtomicBool::new(false);
 /// Whether the C library has told this one that it is loaded.
 static IS_LOADED: AtomicBool = AtomicBool::new(false);
 
@@ -115,30 +117,45 @@ pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 /// Takes the lock of the list of the C library's streams, as its `fork` does once the handlers have run: later than the
 /// heap's locks, for which a thread may wait that holds a stream, for which one may wait that holds this lock.
 pub(super) fn lock_streams() {
-    call_for_streams(0);
+    if let Some([lock, ..]) = functions_for_streams() {
+        lock();
+        // Relaxed, here and below: the lock is held.
+        STREAMS_ARE_LOCKED.store(true, Ordering::Relaxed);
+    }
 }
 
-/// Gives it back in the parent.
+/// Gives it back in the parent, if it was taken.
 pub(super) fn unlock_streams_in_parent() {
-    call_for_streams(1);
+    if STREAMS_ARE_LOCKED.load(Ordering::Relaxed)
+        && let Some([_, unlock, _]) = functions_for_streams()
+    {
+        STREAMS_ARE_LOCKED.store(false, Ordering::Relaxed);
+        unlock();
+    }
 }
 
 /// Makes it an open one in the child, as the C library does where it has taken it itself.
 pub(super) fn unlock_streams_in_child() {
-    call_for_streams(2);
+    if STREAMS_ARE_LOCKED.load(Ordering::Relaxed)
+        && let Some([.., reset]) = functions_for_streams()
+    {
+        STREAMS_ARE_LOCKED.store(false, Ordering::Relaxed);
+        reset();
+    }
 }
 
-/// Calls one of the functions for streams, if there are all.
-fn call_for_streams(index: usize) {
+/// What is done with the lock of the streams, if all of that has been found.
+fn functions_for_streams() -> Option<[extern "C" fn(); 3]> {
     let addresses = STREAMS.each_ref().map(upstream::Hidden::known);
     if addresses.iter().any(|address| address.is_null()) {
-        return;
+        return None;
     }
-    if let Some(address) = addresses.get(index) {
-        // SAFETY: the three functions have this type.
-        let function = unsafe { core::mem::transmute::<*mut c_void, extern "C" fn()>(*address) };
-        function();
-    }
+    // SAFETY: glibc's functions of these names have this type.
+    Some(
+        addresses.map(|address| unsafe {
+            core::mem::transmute::<*mut c_void, extern "C" fn()>(address)
+        }),
+    )
 }
 
 /// Whether the thread has a cache to be used now; it gets one if it is the first time.

@@ -8,7 +8,7 @@
 //!
 //! A used pool is in the list of its shard and class, a full one is linked nowhere, an empty one is its
 //! arena's. What is known of it lies outside of the pool, in the arena's first pool, so that the blocks of a
-//! pool start at its page and user data shares no cache line with it:
+//! pool have its page for themselves and user data shares no cache line with it:
 //!
 //! ```text
 //!   arena: | the arena's header ... | 63 headers of pools | 63 pools' links | ... | pool 1 | pool 2 | ... | pool 63 |
@@ -254,8 +254,9 @@ impl Pool {
         let carved = u32::from(header.carved.get());
         let count = most.min(u32::from(header.capacity.get()) - carved);
         header.carved.set((carved + count) as u16);
-        // SAFETY: `carved` blocks of the class lie inside the pool.
-        let next = unsafe { self.start().add(carved as usize * class.bytes()) };
+        let offset = class.first_block(self.address()) + carved as usize * class.bytes();
+        // SAFETY: `carved` blocks of the class lie inside the pool, behind where the first does.
+        let next = unsafe { self.start().add(offset) };
         FreshRange { next: Some(next), left: count, zeroed: header.zeroed.get() }
     }
 
@@ -268,10 +269,10 @@ impl Pool {
     pub(crate) unsafe fn uncarve(self, class: SizeClass, mut range: FreshRange) -> Change {
         let header = self.header();
         let live_before = self.live();
-        let end_of_carved = usize::from(header.carved.get()) * class.bytes();
-        let end_of_range = range.next.map(|next| {
-            next.as_ptr().addr() + range.left as usize * class.bytes() - self.address()
-        });
+        let first = self.address() + class.first_block(self.address());
+        let end_of_carved = first + usize::from(header.carved.get()) * class.bytes();
+        let end_of_range =
+            range.next.map(|next| next.as_ptr().addr() + range.left as usize * class.bytes());
         if end_of_range == Some(end_of_carved) {
             header.carved.set(header.carved.get() - range.left as u16);
         } else if let Some(rest) = range.carve_chain(class, range.left) {
@@ -362,10 +363,10 @@ impl Pool {
     pub(crate) fn is_valid(self) -> bool {
         let header = self.header();
         let Some(class) = self.class() else { return false };
-        let start = self.address();
+        let start = self.address() + class.first_block(self.address());
         let mut found = 0;
-        let first = (header.free_count.get() > 0).then(|| self.block_at(header.free.get()));
-        let mut cursor = first;
+        let free = (header.free_count.get() > 0).then(|| self.block_at(header.free.get()));
+        let mut cursor = free;
         while let Some(block) = cursor {
             let offset = address_of(block).wrapping_sub(start);
             let carved_bytes = usize::from(header.carved.get()) * class.bytes();

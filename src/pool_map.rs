@@ -108,12 +108,13 @@ impl PoolMap {
         SizeClass::numbered(self.byte_of(address)?.load(Ordering::Relaxed) & !MAPPED)
     }
 
-    /// The place that `address` lies in; none in the rest behind a pool's last place.
+    /// The place that `address` lies in; none before a pool's first place, and behind its last.
     pub(crate) fn place_at(&self, address: usize) -> Option<Place> {
         let class = self.class_at(address)?;
         let in_pool = address % POOL_BYTES;
-        let number = class.blocks_in(in_pool);
-        let offset = in_pool - number as usize * class.bytes();
+        let in_places = in_pool.checked_sub(class.first_block(address - in_pool))?;
+        let number = class.blocks_in(in_places);
+        let offset = in_places - number as usize * class.bytes();
         (number < class.blocks_per_pool()).then_some(Place { class, offset })
     }
 

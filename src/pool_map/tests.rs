@@ -42,9 +42,12 @@ fn each_class_is_found_in_all_of_its_pool_and_nowhere_else() {
         map.set(pool, class);
         assert_eq!(map.class_at(pool - 1), None);
         assert_eq!(map.class_at(pool + POOL_BYTES), None);
-        let in_blocks = class.blocks_per_pool() as usize * class.bytes();
+        let first = class.first_block(pool);
+        let blocks = first..first + class.blocks_per_pool() as usize * class.bytes();
         for in_pool in 0..POOL_BYTES {
-            let expected = place(class, in_pool % class.bytes()).filter(|_| in_pool < in_blocks);
+            let expected = blocks
+                .contains(&in_pool)
+                .then(|| Place { class, offset: (in_pool - first) % class.bytes() });
             assert_eq!(map.class_at(pool + in_pool), Some(class));
             assert_eq!(map.place_at(pool + in_pool), expected, "{class:?}, {in_pool}");
         }
@@ -75,7 +78,8 @@ fn arenas_far_apart_do_not_know_each_other() {
     }
     for arena in &arenas {
         assert_eq!(map.place_at(*arena), None);
-        assert_eq!(map.place_at(*arena + POOL_BYTES + 50), place(one, 2));
+        let first = one.first_block(*arena + POOL_BYTES);
+        assert_eq!(map.place_at(*arena + POOL_BYTES + first + 50), place(one, 2));
         assert_eq!(map.place_at(*arena + 2 * POOL_BYTES), None);
         assert_eq!(map.place_at(*arena + ARENA_BYTES - 1), place(other, 511));
     }

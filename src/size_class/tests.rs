@@ -46,3 +46,46 @@ fn indices_count_the_classes() {
         assert!(blocks * class.bytes() <= POOL_BYTES && (blocks + 1) * class.bytes() > POOL_BYTES);
     }
 }
+
+#[test]
+fn first_blocks_are_aligned_and_leave_room_for_all() {
+    for class in SizeClass::all() {
+        let alignment = 1 << class.bytes().trailing_zeros();
+        let rest = POOL_BYTES - class.blocks_per_pool() as usize * class.bytes();
+        let pools = (0..2 * POOLS_PER_ARENA).map(|number| number * POOL_BYTES);
+        let mut firsts: Vec<usize> = pools.map(|pool| class.first_block(pool)).collect();
+        assert!(firsts.iter().all(|first| first % alignment == 0 && *first <= rest), "{class:?}");
+        firsts.sort_unstable();
+        // Each that there can be, about as often as any other.
+        let counts: Vec<usize> =
+            firsts.chunk_by(|one, other| one == other).map(<[usize]>::len).collect();
+        assert_eq!(counts.len(), rest / alignment + 1, "{class:?}");
+        let mean = firsts.len() / counts.len();
+        assert!(counts.iter().all(|count| count.abs_diff(mean) <= 2), "{class:?}: {counts:?}");
+    }
+}
+
+/// Of the places that a page's cache lines have, as many as blocks of this class start in, in one arena.
+fn places_of_starts(bytes: usize) -> usize {
+    const LINE: usize = 64;
+    let class = SizeClass::of(layout(bytes, 8)).expect("a class");
+    let mut places: Vec<usize> = (1..POOLS_PER_ARENA)
+        .flat_map(|number| {
+            let first = class.first_block(number * POOL_BYTES);
+            (0..class.blocks_per_pool() as usize).map(move |block| first + block * bytes)
+        })
+        .map(|start| start / LINE)
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    places.len()
+}
+
+#[test]
+fn blocks_of_a_class_start_in_more_cache_sets_than_a_pool_has_of_them() {
+    // The nodes of an ordered map, a class that leaves much, and one that leaves nothing.
+    assert_eq!(POOL_BYTES / 368, 11);
+    assert!(places_of_starts(368) > 11 + 6);
+    assert!(places_of_starts(344) > 11 + 40);
+    assert_eq!(places_of_starts(512), 8);
+}

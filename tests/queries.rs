@@ -160,7 +160,7 @@ fn the_rest_of_a_pool_and_the_headers_are_nobodys() {
         for offset in 0..POOL {
             // Also where the pool's other blocks are free, or have never been.
             let address = pool.wrapping_add(offset);
-            let expected = places.contains(&offset) && (offset - first) % size == 0;
+            let expected = places.contains(&offset) && (offset - first).is_multiple_of(size);
             assert_eq!(GLOBAL.usable_size(address), expected.then_some(size), "{offset} of {size}");
             assert_eq!(GLOBAL.owns(address), places.contains(&offset), "{offset} of {size}");
         }

@@ -2,9 +2,9 @@
 //!
 //! A pool is taken from the fullest arena that has one free, so that sparse arenas drain and can go
 //! back (CPython 2.5; the constant-time order is 3.8's): of those with idle pools, whose memory is there, if there are
-//! any. Arenas with free pools are in lists of three kinds, 63 of each, one for each number of free pools, and a word a kind
-//! has a bit for each list that is not empty: the fullest arena is one `trailing_zeros` away. Arenas without a free pool are
-//! in none of these.
+//! any, and of those that the same shard took pools of before. Arenas with free pools are in lists of three kinds for each
+//! shard, one for each number of free pools, and a word a kind and shard has a bit for each list that is not empty: the
+//! fullest arena is one `trailing_zeros` away. Arenas without a free pool are in none of these.
 //!
 //! Memory goes back in two ways. An empty arena is released, addresses included. The free pools of
 //! a sparse arena are purged: whoever does it claims them, as if they were taken, so that nobody else
@@ -16,6 +16,7 @@
 //! Any thread may call it; the lists have a lock of their own, and the operating system is called
 //! outside of it.
 
+mod by_fullness;
 mod claims;
 mod header;
 mod lists;
@@ -33,7 +34,7 @@ use crate::config::{
     LOOK_MILLISECONDS, POOL_BYTES, POOLS_AT_ONCE_MAX, STAYING_PER_LOOK_MAX,
 };
 use crate::os::{PageSource, debug_check};
-use crate::pool::{Pool, PoolList};
+use crate::pool::{Pool, PoolList, Shard};
 use crate::pool_map::PoolMap;
 use crate::sync::{Backoff, Lock};
 use crate::use_map::UseMap;
@@ -74,11 +75,11 @@ impl<P: PageSource> Arenas<P> {
         }
     }
 
-    /// A free pool, an idle one if there is any, of the fullest arena that has one: now the caller's, and whether it reads as
-    /// zero.
-    pub(crate) fn take_pool(&self) -> Option<(Pool, bool)> {
+    /// A free pool for `shard`, an idle one if there is any, of the fullest arena that it is to take it of: now the caller's,
+    /// and whether it reads as zero.
+    pub(crate) fn take_pool(&self, shard: Shard) -> Option<(Pool, bool)> {
         let now = self.now();
-        self.lists.lock().take_pool(now)
+        self.lists.lock().take_pool(shard, now)
     }
 
     /// The time as of the last tick, in milliseconds: none is read under a lock, or for each pool.
@@ -100,13 +101,13 @@ impl<P: PageSource> Arenas<P> {
 
     /// As [`Arenas::take_pool`], from a new arena; `None` if there is no more memory, or none that may
     /// be mapped, and nothing that another thread is about to bring back.
-    pub(crate) fn map_and_take_pool(&self) -> Option<(Pool, bool)> {
+    pub(crate) fn map_and_take_pool(&self, shard: Shard) -> Option<(Pool, bool)> {
         let mut backoff = Backoff::new();
         loop {
             let now = self.now();
             let mut lists = self.lists.lock();
             // What was in transit may be back by now.
-            if let Some(taken) = lists.take_pool(now) {
+            if let Some(taken) = lists.take_pool(shard, now) {
                 return Some(taken);
             }
             let comes_back = lists.transit.comes_back();
@@ -115,7 +116,8 @@ impl<P: PageSource> Arenas<P> {
             // so for ever.
             let is_awaited = if begun.is_some() { comes_back } else { lists.transit.is_awaited() };
             drop(lists);
-            let taken = begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate));
+            let taken =
+                begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate, shard));
             // If there was something to wait for it may have come while this thread failed.
             if taken.is_some() || !is_awaited {
                 return taken;
@@ -124,8 +126,8 @@ impl<P: PageSource> Arenas<P> {
         }
     }
 
-    /// Maps arenas, for so many of which there is a right, and takes a pool; `None` if there is no memory.
-    fn map_reserved(&self, reserved: usize, populate: bool) -> Option<(Pool, bool)> {
+    /// Maps arenas, for so many of which there is a right, and takes a pool for `shard`; `None` if there is no memory.
+    fn map_reserved(&self, reserved: usize, populate: bool, shard: Shard) -> Option<(Pool, bool)> {
         let mapped = self.map_arenas(reserved);
         // A huge page is populated by its first touch.
         let is_populated = mapped.is_some_and(|(start, count)| {
@@ -143,7 +145,7 @@ impl<P: PageSource> Arenas<P> {
             lists.insert_new(unsafe { Arena::new(start, is_populated) });
             lists.runs.join(&self.map, start.as_ptr().addr());
         }
-        let taken = lists.take_pool(now);
+        let taken = lists.take_pool(shard, now);
         let told = lists.take_told();
         drop(lists);
         self.news.tell(told);

@@ -193,9 +193,11 @@ impl<P: PageSource> Heap<P> {
         let left = || self.joined_from(shard).filter(|shard| self.is_left(*shard));
         refill_from(shard)
             .or_else(|| left().find_map(refill_from))
-            .or_else(|| Some(self.use_pool(self.arenas.take_pool()?, shard, class, most)))
+            .or_else(|| Some(self.use_pool(self.arenas.take_pool(shard)?, shard, class, most)))
             .or_else(|| self.joined_from(shard).find_map(refill_from))
-            .or_else(|| Some(self.use_pool(self.arenas.map_and_take_pool()?, shard, class, most)))
+            .or_else(|| {
+                Some(self.use_pool(self.arenas.map_and_take_pool(shard)?, shard, class, most))
+            })
     }
 
     fn refill_from_shard(&self, shard: Shard, class: SizeClass, most: u32) -> Option<Supply> {

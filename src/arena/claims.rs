@@ -4,10 +4,11 @@
 use core::ptr::NonNull;
 
 use super::header::Arena;
-use super::lists::{ArenaLists, IDLE};
+use super::lists::ArenaLists;
 use crate::config::{
     BLOCK_POOLS_PER_ARENA, CLAIM_IDLE_POOLS_MIN, CLAIM_STEPS_MAX, CLAIMS_MAX, POOL_BYTES,
 };
+use crate::pool::Shard;
 
 /// Free pools of one arena, held by a thread that purges them.
 pub(super) struct Claim {
@@ -89,8 +90,10 @@ impl ArenaLists {
     fn claim_sparsest(&mut self, most: usize, claims: &mut Claims) -> usize {
         let mut claimed = 0;
         let mut places = claims.iter_mut();
-        for free_pools in (1..BLOCK_POOLS_PER_ARENA).rev() {
-            let mut cursor = self.lists[IDLE][free_pools];
+        let sparsest_first = (1..BLOCK_POOLS_PER_ARENA).rev();
+        let lists = sparsest_first.flat_map(|free| Shard::all().map(move |home| (home, free)));
+        for (home, free_pools) in lists {
+            let mut cursor = self.by_fullness.first_idle(home, free_pools);
             while let Some(arena) = cursor {
                 cursor = arena.header().next.get();
                 let Some(place) = places.next().filter(|_| claimed < most) else { return claimed };

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::config::POOLS_PER_ARENA;
-use crate::pool::{HEADERS_OFFSET, Pool};
+use crate::pool::{HEADERS_OFFSET, Pool, Shard};
 
 /// Every pool but that of the headers.
 pub(super) const ALL_POOLS: u64 = !1;
@@ -27,11 +27,13 @@ pub(super) struct Header {
     /// The arena that was mapped before this one, and after it, of those that are mapped.
     pub(super) older: Cell<Option<Arena>>,
     pub(super) newer: Cell<Option<Arena>>,
-    /// When its first pool was taken, in milliseconds.
-    pub(super) used_since: Cell<usize>,
+    /// When its first pool was taken, in milliseconds, of which this is the rest by 2³².
+    used_since: Cell<u32>,
+    /// The shard that took it.
+    home: Cell<Shard>,
 }
 
-const _: () = assert!(size_of::<Header>() <= HEADERS_OFFSET);
+const _: () = assert!(size_of::<Header>() <= 64 && size_of::<Header>() <= HEADERS_OFFSET);
 
 /// An arena, by its start. Valid as long as it is mapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,22 @@ impl Arena {
     pub(super) fn header(&self) -> &Header {
         // SAFETY: the arena is mapped, and zeroed memory is a valid header.
         unsafe { self.0.as_ref() }
+    }
+
+    /// The first pool of an empty arena, which is in no list, is about to be taken.
+    pub(super) fn begin_use(self, shard: Shard, now: usize) {
+        self.header().used_since.set(now as u32);
+        self.header().home.set(shard);
+    }
+
+    /// The shard that takes its pools first.
+    pub(super) fn home(self) -> Shard {
+        self.header().home.get()
+    }
+
+    /// Milliseconds since the first pool was taken, if that is not weeks ago.
+    pub(super) fn used_for(self, now: usize) -> usize {
+        (now as u32).wrapping_sub(self.header().used_since.get()) as usize
     }
 
     pub(super) fn free_pools(self) -> usize {

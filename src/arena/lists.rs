@@ -1,5 +1,6 @@
-//! Arenas in lists by how full they are, behind one lock.
+//! All arenas, behind one lock: those with free pools in lists by how full they are.
 
+use super::by_fullness::{ByFullness, Linked};
 use super::header::Arena;
 use super::news::Told;
 use super::retention::Retention;
@@ -10,26 +11,15 @@ use crate::config::{
     ARENA_BYTES, ARENAS_PER_GROWN_ARENA, ARENAS_PER_GROWTH_MIN, ArenaBounds, BLOCK_POOLS_PER_ARENA,
     HUGE_PAGE_BYTES, POOLS_PER_ARENA, POPULATED_FROM_ARENAS,
 };
-use crate::os::{abort_corrupt, debug_check};
-use crate::pool::Pool;
-
-/// The kinds of lists.
-const KINDS: usize = 3;
-pub(super) const IDLE: usize = 0;
-const DRY: usize = 1;
-const STAYING: usize = 2;
+use crate::os::abort_corrupt;
+use crate::pool::{Pool, Shard};
 
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
-/// Invariants: `lists[IDLE][n]` holds the arenas with `n` free pools of which some are idle, `lists[DRY][n]`
-/// those with `n` of which none is, and the last of `lists[STAYING]` the empty ones that stay mapped; bit `n` of
-/// `nonempty[i]` is set if and only if `lists[i][n]` has one; `empty` is the number of arenas in the last lists, and
-/// `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
+/// Invariants: `empty` is the number of empty arenas in `by_fullness`, and `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
 /// stay; what a thread has claimed is not free, and not among the `used_pools`, which those that were taken are until they
 /// come back; `hand` is a mapped arena.
 pub(super) struct ArenaLists {
-    pub(super) lists: [[Option<Arena>; POOLS_PER_ARENA]; KINDS],
-    pub(super) nonempty: [u64; KINDS],
     /// The arena that was mapped last.
     pub(super) newest: Option<Arena>,
     /// The one whose turn it is next to be purged, or the newest.
@@ -37,8 +27,6 @@ pub(super) struct ArenaLists {
     pub(super) mapped: usize,
     pub(super) empty: usize,
     staying: usize,
-    /// The last of their list, behind which others come, so that all are offered to the system in turn.
-    last_staying: Option<Arena>,
     pub(super) idle: usize,
     /// Pools that classes have.
     used_pools: usize,
@@ -57,18 +45,16 @@ pub(super) struct ArenaLists {
     /// Whether something has become idle that is not in the arenas, since that thread last asked.
     pub(super) watch_goes_on: bool,
     told: Told,
+    pub(super) by_fullness: ByFullness,
 }
 
 impl ArenaLists {
     pub(super) const EMPTY: Self = Self {
-        lists: [[None; POOLS_PER_ARENA]; KINDS],
-        nonempty: [0; KINDS],
         newest: None,
         hand: None,
         mapped: 0,
         empty: 0,
         staying: 0,
-        last_staying: None,
         idle: 0,
         used_pools: 0,
         runs: Runs::NONE,
@@ -81,6 +67,7 @@ impl ArenaLists {
         is_watched: false,
         watch_goes_on: false,
         told: Told::NOTHING,
+        by_fullness: ByFullness::EMPTY,
     };
 
     fn used(&self) -> usize {
@@ -214,27 +201,6 @@ impl ArenaLists {
         if arena.stays() { 0 } else { arena.idle_pools() }
     }
 
-    /// The fullest arena with an idle pool or, where none has one, with a free pool, and how many free pools it has.
-    fn fullest(&self) -> Option<(Arena, usize)> {
-        let kind = [IDLE, DRY, STAYING].into_iter().find(|kind| self.nonempty[*kind] != 0)?;
-        let free_pools = self.nonempty[kind].trailing_zeros() as usize;
-        let arena = self.lists[kind].get(free_pools).copied().flatten()?;
-        Some((arena, free_pools))
-    }
-
-    /// An empty arena that need not stay, rather one with an idle pool.
-    fn first_empty(&self) -> Option<Arena> {
-        [IDLE, DRY].iter().find_map(|kind| self.lists[*kind][BLOCK_POOLS_PER_ARENA])
-    }
-
-    fn kind_of(arena: Arena) -> usize {
-        match arena.idle_pools() {
-            _ if arena.stays() => STAYING,
-            0 => DRY,
-            _ => IDLE,
-        }
-    }
-
     fn count_empty(&mut self, arena: Arena, count: impl Fn(usize) -> usize) {
         if arena.is_empty() {
             self.empty = count(self.empty);
@@ -244,57 +210,17 @@ impl ArenaLists {
         }
     }
 
-    /// The list that an arena with so many free pools belongs into, and its bit. Whoever calls knows how many: to count
-    /// them takes as long as all else.
-    fn list_of(&mut self, arena: Arena, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
-        debug_check!(arena.free_pools() == free_pools, "free pools miscounted", free_pools);
-        let index = free_pools % POOLS_PER_ARENA;
-        let kind = Self::kind_of(arena);
-        (&mut self.lists[kind][index], &mut self.nonempty[kind], 1 << index)
-    }
-
     /// Links an arena that has so many free pools, at least one.
     fn insert(&mut self, arena: Arena, free_pools: usize) {
         self.count_empty(arena, |count| count + 1);
-        if arena.stays()
-            && let Some(last) = self.last_staying.replace(arena)
-        {
-            last.header().next.set(Some(arena));
-            arena.header().previous.set(Some(last));
-            arena.header().next.set(None);
-            return;
-        }
-        let (first, nonempty, bit) = self.list_of(arena, free_pools);
-        arena.header().previous.set(None);
-        arena.header().next.set(*first);
-        if let Some(second) = *first {
-            second.header().previous.set(Some(arena));
-        }
-        *first = Some(arena);
-        *nonempty |= bit;
+        self.by_fullness.insert(arena, free_pools);
     }
 
     /// Unlinks an arena that has so many free pools, at least one; they, and which of them are resident, are still
     /// those that it was linked with.
     fn remove(&mut self, arena: Arena, free_pools: usize) {
         self.count_empty(arena, |count| count - 1);
-        if self.last_staying == Some(arena) {
-            self.last_staying = arena.header().previous.get();
-        }
-        let (first, nonempty, bit) = self.list_of(arena, free_pools);
-        let (next, previous) = (arena.header().next.get(), arena.header().previous.get());
-        match previous {
-            Some(before) => before.header().next.set(next),
-            None => {
-                *first = next;
-                if next.is_none() {
-                    *nonempty &= !bit;
-                }
-            }
-        }
-        if let Some(after) = next {
-            after.header().previous.set(previous);
-        }
+        self.by_fullness.remove(arena, free_pools);
     }
 
     /// Changes an arena's free pools, and its list with them.
@@ -313,16 +239,17 @@ impl ArenaLists {
         }
     }
 
-    /// A free pool, an idle one if there is any, of the fullest arena that has one, and whether it reads as zero.
-    pub(super) fn take_pool(&mut self, now: usize) -> Option<(Pool, bool)> {
-        let (arena, free_pools) = self.fullest()?;
-        if arena.is_empty() {
-            arena.header().used_since.set(now);
-        }
+    /// A free pool for `shard`, an idle one if there is any, of the fullest arena that it is to take it of, and whether it
+    /// reads as zero.
+    pub(super) fn take_pool(&mut self, shard: Shard, now: usize) -> Option<(Pool, bool)> {
+        let (arena, free_pools) = self.by_fullness.fullest_for(shard)?;
         if arena.stays() {
             self.idle += arena.idle_pools();
         }
         self.remove(arena, free_pools);
+        if arena.is_empty() {
+            arena.begin_use(shard, now);
+        }
         let taken = arena.take_pool();
         if free_pools > 1 {
             self.insert(arena, free_pools - 1);
@@ -363,7 +290,7 @@ impl ArenaLists {
 
     /// Whether an arena is empty, and was in use for long or has little memory that is worth keeping.
     pub(super) fn should_go(arena: Arena, now: usize) -> bool {
-        let is_young = Retention::is_young(arena.header().used_since.get(), now);
+        let is_young = Retention::is_young(arena.used_for(now));
         arena.is_empty() && (!is_young || arena.idle_pools() < BLOCK_POOLS_PER_ARENA / 2)
     }
 
@@ -375,7 +302,7 @@ impl ArenaLists {
         while self.empty - self.staying > kept
             && left > 0
             && !self.transit.is_halted()
-            && let Some(arena) = self.first_empty()
+            && let Some(arena) = self.by_fullness.first_empty()
         {
             self.remove_mapped(arena);
             arena.header().next.set(leaving);
@@ -392,7 +319,7 @@ impl ArenaLists {
         let mut leaving = None;
         let most = if self.transit.is_halted() { 0 } else { most };
         for _ in 0..self.staying.min(most) {
-            let Some(arena) = self.lists[STAYING][BLOCK_POOLS_PER_ARENA] else { break };
+            let Some(arena) = self.by_fullness.first_staying() else { break };
             self.remove_mapped(arena);
             arena.header().next.set(leaving);
             leaving = Some(arena);
@@ -446,29 +373,7 @@ impl ArenaLists {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        let (mut linked_empty, mut linked_staying) = (0, 0);
-        for (kind, lists) in self.lists.iter().enumerate() {
-            for (free_pools, first) in lists.iter().enumerate() {
-                let is_marked = self.nonempty[kind] >> free_pools & 1 == 1;
-                if first.is_some() != is_marked || (free_pools == 0 && is_marked) {
-                    return false;
-                }
-                let mut cursor = *first;
-                while let Some(arena) = cursor {
-                    if arena.free_pools() != free_pools
-                        || kind != Self::kind_of(arena)
-                        || !arena.is_valid()
-                    {
-                        return false;
-                    }
-                    linked_empty += usize::from(arena.is_empty());
-                    linked_staying += usize::from(kind == STAYING);
-                    cursor = arena.header().next.get();
-                }
-            }
-        }
-        linked_empty == self.empty
-            && linked_staying == self.staying
+        self.by_fullness.linked() == Some(Linked { empty: self.empty, staying: self.staying })
             && self.all().count() == self.mapped
             && self.all().map(Self::counted_idle).sum::<usize>() == self.idle
             && self.all().map(Arena::free_pools).sum::<usize>() + self.used_pools

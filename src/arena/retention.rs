@@ -191,9 +191,9 @@ impl Retention {
         excess
     }
 
-    /// Whether an arena that has been in use since a moment has not been for long.
-    pub(super) fn is_young(since: usize, now: usize) -> bool {
-        now.wrapping_sub(since) < YOUNG_MILLISECONDS
+    /// Whether an arena that has been in use for so many milliseconds has not been for long.
+    pub(super) fn is_young(used_for: usize) -> bool {
+        used_for < YOUNG_MILLISECONDS
     }
 
     /// Whether a thread that read the time as `now` was overtaken by one that read it as `latest`, and not by a minute,

@@ -1,4 +1,5 @@
 mod bounds;
+mod homes;
 mod lists;
 mod looks;
 mod staying;
@@ -21,7 +22,7 @@ fn take(arenas: &Arenas<&TestPages>, count: usize) -> Vec<Pool> {
 }
 
 fn take_pool(arenas: &Arenas<&TestPages>) -> Option<(Pool, bool)> {
-    arenas.take_pool().or_else(|| arenas.map_and_take_pool())
+    arenas.take_pool(Shard::FIRST).or_else(|| arenas.map_and_take_pool(Shard::FIRST))
 }
 
 fn give(arenas: &Arenas<&TestPages>, pools: impl IntoIterator<Item = Pool>) {
@@ -225,7 +226,7 @@ fn the_idle_pools_of_sparse_arenas_are_purged_in_runs() {
     // They serve again, and are known to be zero.
     let again: Vec<Pool> = (0..30 * 62)
         .map(|_| {
-            let (pool, zeroed) = arenas.take_pool().expect("a pool");
+            let (pool, zeroed) = arenas.take_pool(Shard::FIRST).expect("a pool");
             // SAFETY: the pool is this test's own.
             assert!(zeroed && unsafe { word_of(pool).read() } == 0);
             pool
@@ -434,9 +435,9 @@ fn is_valid_sees_a_wrong_bit_and_a_wrong_count() {
     let arenas = Arenas::new(&pages);
     let pool = take(&arenas, 1);
     assert!(arenas.lists.lock().is_valid());
-    arenas.lists.lock().nonempty[0] ^= 1 << 17;
+    arenas.lists.lock().by_fullness.flip_mark(17);
     assert!(!arenas.lists.lock().is_valid());
-    arenas.lists.lock().nonempty[0] ^= 1 << 17;
+    arenas.lists.lock().by_fullness.flip_mark(17);
     arenas.lists.lock().empty += 1;
     assert!(!arenas.lists.lock().is_valid());
     arenas.lists.lock().empty -= 1;

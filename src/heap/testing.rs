@@ -6,7 +6,7 @@ use crate::census::Stats;
 impl<P: PageSource> Heap<P> {
     /// Virgin blocks of a new pool, whatever depots and other pools have.
     pub(crate) fn carve_new_pool(&self, shard: Shard, class: SizeClass, most: u32) -> Supply {
-        let taken = self.arenas.map_and_take_pool().expect("memory");
+        let taken = self.arenas.map_and_take_pool(Shard::FIRST).expect("memory");
         self.use_pool(taken, shard, class, most)
     }
 

@@ -307,6 +307,6 @@ fn the_bounds_are_never_below_what_the_reserve_has_learnt() {
 
 #[test]
 fn an_arena_is_young_for_a_while() {
-    assert!(Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 2));
-    assert!(!Retention::is_young(usize::MAX, YOUNG_MILLISECONDS - 1));
+    assert!(Retention::is_young(YOUNG_MILLISECONDS - 1));
+    assert!(!Retention::is_young(YOUNG_MILLISECONDS));
 }

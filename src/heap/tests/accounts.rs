@@ -5,7 +5,7 @@ use crate::census::Stats;
 
 /// A used pool of `class` in the first shard, with so many blocks out.
 fn pool_with(heap: &TestHeap, class: SizeClass, blocks: u32) -> Pool {
-    let (pool, zeroed) = heap.arenas.map_and_take_pool().expect("memory");
+    let (pool, zeroed) = heap.arenas.map_and_take_pool(Shard::FIRST).expect("memory");
     pool.init(Shard::FIRST, class, zeroed);
     let _ = pool.carve(class, blocks).carve_chain(class, blocks);
     pool

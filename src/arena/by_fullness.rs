@@ -9,22 +9,28 @@ use crate::config::{BLOCK_POOLS_PER_ARENA, POOLS_PER_ARENA, SHARD_COUNT};
 use crate::os::debug_check;
 use crate::pool::Shard;
 
-/// The kinds of lists: of arenas with an idle pool, of those whose free pools have no memory, and of empty ones that stay
-/// mapped.
-const KINDS: usize = 3;
-const IDLE: usize = 0;
-const DRY: usize = 1;
-const STAYING: usize = 2;
+/// The kinds of lists. A type, so that the compiler knows that there are no others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Of arenas with an idle pool.
+    Idle,
+    /// Of those whose free pools have no memory.
+    Dry,
+    /// Of empty ones that stay mapped.
+    Staying,
+}
+
+const KINDS: [Kind; 3] = [Kind::Idle, Kind::Dry, Kind::Staying];
 
 /// Of which number of free pools an arena is empty, by the bit of its lists; and the others.
 const EMPTY: u64 = 1 << BLOCK_POOLS_PER_ARENA;
 const IN_USE: u64 = !EMPTY;
 
-fn kind_of(arena: Arena) -> usize {
+fn kind_of(arena: Arena) -> Kind {
     match arena.idle_pools() {
-        _ if arena.stays() => STAYING,
-        0 => DRY,
-        _ => IDLE,
+        _ if arena.stays() => Kind::Staying,
+        0 => Kind::Dry,
+        _ => Kind::Idle,
     }
 }
 
@@ -44,26 +50,26 @@ pub(super) struct Linked {
 
 /// The lists.
 ///
-/// Invariants: `lists[home][kind][n]` holds the arenas of that home and kind with `n` free pools; bit `n` of
-/// `nonempty[kind][home]` is set if and only if it has one.
+/// Invariants: `lists[home][kind as usize][n]` holds the arenas of that home and kind with `n` free pools; bit `n` of
+/// `nonempty[kind as usize][home]` is set if and only if it has one.
 ///
 /// What each process touches lies in front.
 #[repr(C)]
 pub(super) struct ByFullness {
-    nonempty: [[u64; SHARD_COUNT]; KINDS],
+    nonempty: [[u64; SHARD_COUNT]; KINDS.len()],
     /// The home of the arena that became empty last.
     emptied: Shard,
     /// The last of those that stay, behind which others come, so that all are offered to the system in turn.
     last_staying: Option<Arena>,
-    lists: [[[Option<Arena>; POOLS_PER_ARENA]; KINDS]; SHARD_COUNT],
+    lists: [[[Option<Arena>; POOLS_PER_ARENA]; KINDS.len()]; SHARD_COUNT],
 }
 
 impl ByFullness {
     pub(super) const EMPTY: Self = Self {
-        nonempty: [[0; SHARD_COUNT]; KINDS],
+        nonempty: [[0; SHARD_COUNT]; KINDS.len()],
         emptied: Shard::FIRST,
         last_staying: None,
-        lists: [[[None; POOLS_PER_ARENA]; KINDS]; SHARD_COUNT],
+        lists: [[[None; POOLS_PER_ARENA]; KINDS.len()]; SHARD_COUNT],
     };
 
     /// The arena that `shard` is to take a pool of, and how many free pools it has: the fullest of its own with an
@@ -71,22 +77,24 @@ impl ByFullness {
     /// in use, its own first, then an empty one, and at last one that stays.
     #[inline]
     pub(super) fn fullest_for(&self, shard: Shard) -> Option<(Arena, usize)> {
-        self.fullest(IDLE, shard, u64::MAX).or_else(|| self.fullest_elsewhere(shard))
+        self.fullest(Kind::Idle, shard, u64::MAX).or_else(|| self.fullest_elsewhere(shard))
     }
 
     /// As [`ByFullness::fullest_for`], where none of the shard's own arenas has an idle pool.
     fn fullest_elsewhere(&self, shard: Shard) -> Option<(Arena, usize)> {
-        self.fullest_of_all(IDLE, shard, EMPTY)
-            .or_else(|| self.fullest_of_all(IDLE, shard, IN_USE))
-            .or_else(|| self.fullest_of_all(DRY, shard, IN_USE))
-            .or_else(|| self.fullest_of_all(DRY, shard, EMPTY))
-            .or_else(|| self.fullest(STAYING, Shard::FIRST, EMPTY))
+        self.fullest_of_all(Kind::Idle, shard, EMPTY)
+            .or_else(|| self.fullest_of_all(Kind::Idle, shard, IN_USE))
+            .or_else(|| self.fullest_of_all(Kind::Dry, shard, IN_USE))
+            .or_else(|| self.fullest_of_all(Kind::Dry, shard, EMPTY))
+            .or_else(|| self.fullest(Kind::Staying, Shard::FIRST, EMPTY))
     }
 
     /// That of the first shard that has one, from `first` on.
-    fn fullest_of_all(&self, kind: usize, first: Shard, among: u64) -> Option<(Arena, usize)> {
+    fn fullest_of_all(&self, kind: Kind, first: Shard, among: u64) -> Option<(Arena, usize)> {
         // Most often none has, or just the first.
-        if self.nonempty[kind].iter().fold(0, |of_all, of_home| of_all | of_home) & among == 0 {
+        if self.nonempty[kind as usize].iter().fold(0, |of_all, of_home| of_all | of_home) & among
+            == 0
+        {
             return None;
         }
         let mut homes = (0..SHARD_COUNT).map(|step| Shard::at(first.index() + step));
@@ -95,28 +103,28 @@ impl ByFullness {
 
     /// The fullest of a shard's arenas, and how many free pools it has, if that is among those of which a bit is set.
     #[inline]
-    fn fullest(&self, kind: usize, home: Shard, among: u64) -> Option<(Arena, usize)> {
+    fn fullest(&self, kind: Kind, home: Shard, among: u64) -> Option<(Arena, usize)> {
         let home = home.index() % SHARD_COUNT;
         // Of no bit it is the number of bits, where no list is.
-        let free_pools = (self.nonempty[kind][home] & among).trailing_zeros() as usize;
-        let arena = self.lists[home][kind].get(free_pools).copied().flatten()?;
+        let free_pools = (self.nonempty[kind as usize][home] & among).trailing_zeros() as usize;
+        let arena = self.lists[home][kind as usize].get(free_pools).copied().flatten()?;
         Some((arena, free_pools))
     }
 
     /// The first arena of a home with so many free pools of which one is idle.
     pub(super) fn first_idle(&self, home: Shard, free_pools: usize) -> Option<Arena> {
-        self.lists[home.index() % SHARD_COUNT][IDLE][free_pools % POOLS_PER_ARENA]
+        self.lists[home.index() % SHARD_COUNT][Kind::Idle as usize][free_pools % POOLS_PER_ARENA]
     }
 
     /// An empty arena that need not stay, rather one with an idle pool; of its home, the one that became empty last.
     pub(super) fn first_empty(&self) -> Option<Arena> {
-        let first = |kind: &usize| self.fullest_of_all(*kind, self.emptied, EMPTY);
-        [IDLE, DRY].iter().find_map(first).map(|(arena, _)| arena)
+        let first = |kind: &Kind| self.fullest_of_all(*kind, self.emptied, EMPTY);
+        [Kind::Idle, Kind::Dry].iter().find_map(first).map(|(arena, _)| arena)
     }
 
     /// The empty arena that has stayed for longest since it was offered to the system.
     pub(super) fn first_staying(&self) -> Option<Arena> {
-        self.fullest(STAYING, Shard::FIRST, EMPTY).map(|(arena, _)| arena)
+        self.fullest(Kind::Staying, Shard::FIRST, EMPTY).map(|(arena, _)| arena)
     }
 
     /// The list that an arena with so many free pools belongs into, and its bit. Whoever calls knows how many: to count
@@ -124,7 +132,11 @@ impl ByFullness {
     fn list_of(&mut self, arena: Arena, free_pools: usize) -> (&mut Option<Arena>, &mut u64, u64) {
         debug_check!(arena.free_pools() == free_pools, "free pools miscounted", free_pools);
         let (index, kind, home) = (free_pools % POOLS_PER_ARENA, kind_of(arena), home_of(arena));
-        (&mut self.lists[home][kind][index], &mut self.nonempty[kind][home], 1 << index)
+        (
+            &mut self.lists[home][kind as usize][index],
+            &mut self.nonempty[kind as usize][home],
+            1 << index,
+        )
     }
 
     /// Links an arena that has so many free pools, at least one.
@@ -176,7 +188,7 @@ impl ByFullness {
     pub(super) fn linked(&self) -> Option<Linked> {
         let mut linked = Linked::default();
         for home in Shard::all() {
-            for kind in [IDLE, DRY, STAYING] {
+            for kind in KINDS {
                 for free_pools in 0..POOLS_PER_ARENA {
                     self.walk_list((home.index(), kind, free_pools), &mut linked)?;
                 }
@@ -186,10 +198,10 @@ impl ByFullness {
     }
 
     /// Adds what one list holds, if it is in order.
-    fn walk_list(&self, place: (usize, usize, usize), linked: &mut Linked) -> Option<()> {
+    fn walk_list(&self, place: (usize, Kind, usize), linked: &mut Linked) -> Option<()> {
         let (home, kind, free_pools) = place;
-        let mut cursor = self.lists[home][kind][free_pools];
-        let is_marked = self.nonempty[kind][home] >> free_pools & 1 == 1;
+        let mut cursor = self.lists[home][kind as usize][free_pools];
+        let is_marked = self.nonempty[kind as usize][home] >> free_pools & 1 == 1;
         if cursor.is_some() != is_marked || (free_pools == 0 && is_marked) {
             return None;
         }
@@ -198,7 +210,7 @@ impl ByFullness {
                 return None;
             }
             linked.empty += usize::from(arena.is_empty());
-            linked.staying += usize::from(kind == STAYING);
+            linked.staying += usize::from(kind == Kind::Staying);
             cursor = arena.header().next.get();
         }
         Some(())
@@ -207,6 +219,6 @@ impl ByFullness {
     /// Spoils the order, or mends it again.
     #[cfg(test)]
     pub(super) fn flip_mark(&mut self, free_pools: usize) {
-        self.nonempty[IDLE][0] ^= 1 << free_pools;
+        self.nonempty[Kind::Idle as usize][0] ^= 1 << free_pools;
     }
 }

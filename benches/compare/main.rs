@@ -7,6 +7,7 @@ mod binaries;
 mod case;
 mod catalogue;
 mod chart;
+mod handover;
 mod inputs;
 mod machine;
 mod markdown;
@@ -76,8 +77,9 @@ fn compare(options: &Options) -> Result<bool, String> {
     if options.simulates {
         return simulate(options, &contestants, &absences, &inputs, &directory);
     }
-    let (results, failures) = runner::run_all(options, &contestants, &inputs);
-    let environment = machine::describe(&options.allocators, &inputs);
+    let (results, failures, handovers) = runner::run_all(options, &contestants, &inputs);
+    let mut environment = machine::describe(&options.allocators, &inputs);
+    environment.extend(handovers.describe());
 
     println!("{}\n", environment.join("\n"));
     for profile in &options.profiles {

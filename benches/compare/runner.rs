@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::binaries::Contestant;
 use crate::case::Case;
+use crate::handover::Handovers;
 use crate::inputs::Inputs;
 use crate::options::Options;
 use crate::results::{Results, Sample};
@@ -43,7 +44,8 @@ pub fn run_all(
     options: &Options,
     contestants: &[Contestant],
     inputs: &Inputs,
-) -> (Results, Vec<Failure>) {
+) -> (Results, Vec<Failure>, Handovers) {
+    let mut handovers = Handovers::default();
     let mut results = Results::default();
     let mut failures: Vec<Failure> = Vec::new();
     let start = Instant::now();
@@ -52,6 +54,7 @@ pub fn run_all(
             let seconds = start.elapsed().as_secs();
             let rounds = options.rounds;
             eprintln!("{seconds:4} s  round {round} of {rounds}: {}", case.name());
+            handovers.measure();
             for contestant in in_order_of(round, case, contestants) {
                 let has_failed = failures.iter().any(|failure| {
                     failure.case == case.name()
@@ -80,7 +83,7 @@ pub fn run_all(
             }
         }
     }
-    (results, failures)
+    (results, failures, handovers)
 }
 
 /// Each round starts with another contestant, and every other round goes backwards: neither a drift of

@@ -1,0 +1,61 @@
+//! How long a cache line takes from one core to another and back: on a virtual machine that may change by a factor of
+//! four within minutes, as its host moves its cores, and with it whatever has several threads.
+
+use std::hint;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::machine;
+
+const ROUND_TRIPS: u32 = 20_000;
+
+/// Measured times, in nanoseconds.
+#[derive(Default)]
+pub struct Handovers(Vec<u64>);
+
+impl Handovers {
+    /// Measures once more, in some milliseconds; not where there is one core.
+    pub fn measure(&mut self) {
+        if machine::cores() > 1 {
+            self.0.push(round_trip_ns());
+        }
+    }
+
+    /// One line about all of them.
+    pub fn describe(mut self) -> Option<String> {
+        self.0.sort_unstable();
+        let (least, median, most) = (self.0.first()?, self.0[self.0.len() / 2], self.0.last()?);
+        Some(format!(
+            "a cache line from one core to another and back, before each case: {least} to {most} ns, median {median}"
+        ))
+    }
+}
+
+fn round_trip_ns() -> u64 {
+    // Odd where the other thread is to answer.
+    let turn = AtomicU32::new(0);
+    // Sequential consistency costs nothing that matters here.
+    let wait_for = |value| {
+        while turn.load(Ordering::SeqCst) != value {
+            hint::spin_loop();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for trip in 0..=ROUND_TRIPS {
+                wait_for(2 * trip + 1);
+                turn.store(2 * trip + 2, Ordering::SeqCst);
+            }
+        });
+        // The first trip waits for the thread to start.
+        let go = |trip| {
+            turn.store(2 * trip + 1, Ordering::SeqCst);
+            wait_for(2 * trip + 2);
+        };
+        go(0);
+        let start = Instant::now();
+        (1..=ROUND_TRIPS).for_each(go);
+        start.elapsed().as_nanos() as u64 / u64::from(ROUND_TRIPS)
+    })
+}

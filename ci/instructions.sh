@@ -3,7 +3,7 @@
 # the comparison takes, with valgrind, in the release profile and under fat LTO, and compares them
 # with what benches/record/instructions.csv says. A count has no noise, so two per cent more fail.
 #
-# `ci/instructions.sh --record ALLOCATOR...` measures these allocators anew and writes the file.
+# `ci/instructions.sh --record ALLOCATOR...` measures these allocators anew; of others, what was recorded stays.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,15 +48,17 @@ measure() {
 mkdir -p "$notes"
 if [ "${1:-}" = --record ]; then
     shift
+    touch "$record"
     {
         echo profile,allocator,workload,instructions_per_operation
         for profile in release fat-lto; do
             for allocator in "$@"; do
                 measure "$profile" "$allocator"
             done
+            awk -F , -v profile="$profile" -v measured=" $* " \
+                '$1 == profile && !index(measured, " " $2 " ")' "$record"
         done
     } >"$notes/record"
-    mkdir -p "$(dirname "$record")"
     mv "$notes/record" "$record"
     cat "$record"
     exit 0

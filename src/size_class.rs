@@ -29,6 +29,18 @@ const BLOCKS_PER_POOL: [u16; CLASS_COUNT] = {
     blocks
 };
 
+/// Places that the first block of a pool of each class may have: as far apart as its blocks are aligned.
+const COLOURS: [u8; CLASS_COUNT] = {
+    let mut colours = [0; CLASS_COUNT];
+    let mut index = 0;
+    while index < CLASS_COUNT {
+        let bytes = ALIGNMENT * (index + 1);
+        colours[index] = (((POOL_BYTES % bytes) >> bytes.trailing_zeros()) + 1) as u8;
+        index += 1;
+    }
+    colours
+};
+
 /// The odd number next to the golden section of an arena's pools: their numbers, multiplied by it, are spread evenly.
 const GOLDEN: usize = 39;
 
@@ -102,12 +114,10 @@ impl SizeClass {
     /// "The Slab Allocator", 1994).
     pub(crate) const fn first_block(self, pool: usize) -> usize {
         const_assert!(POOLS_PER_ARENA.is_power_of_two() && GOLDEN % 2 == 1);
-        let rest = POOL_BYTES - self.blocks_per_pool() as usize * self.bytes();
-        let alignment = self.bytes().trailing_zeros();
-        let colours = (rest >> alignment) + 1;
+        let colours = COLOURS[self.index() % CLASS_COUNT] as usize;
         // Neighbours are far apart, and the pools of an arena have all colours about equally often.
         let place = (pool / POOL_BYTES * GOLDEN) % POOLS_PER_ARENA;
-        (place * colours / POOLS_PER_ARENA) << alignment
+        (place * colours / POOLS_PER_ARENA) << self.bytes().trailing_zeros()
     }
 }
 

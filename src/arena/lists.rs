@@ -228,7 +228,9 @@ impl ArenaLists {
         self.relink(arena, arena.free_pools(), free, free.count_ones() as usize);
     }
 
-    /// Puts an arena into the list for what is then free of it; there were `before` free pools, and are `after`.
+    /// Puts an arena into the list for what is then free of it; there were `before` free pools, and are `after`. Out of line,
+    /// so that [`ArenaLists::give_pool`] is not.
+    #[inline(never)]
     fn relink(&mut self, arena: Arena, before: usize, free: u64, after: usize) {
         if before > 0 {
             self.remove(arena, before);
@@ -242,11 +244,11 @@ impl ArenaLists {
     /// A free pool for `shard`, an idle one if there is any, of the fullest arena that it is to take it of, and whether it
     /// reads as zero.
     pub(super) fn take_pool(&mut self, shard: Shard, now: usize) -> Option<(Pool, bool)> {
-        let (arena, free_pools) = self.by_fullness.fullest_for(shard)?;
+        let (arena, free_pools) = self.by_fullness.unlink_fullest_for(shard)?;
+        self.count_empty(arena, |count| count - 1);
         if arena.stays() {
             self.idle += arena.idle_pools();
         }
-        self.remove(arena, free_pools);
         if arena.is_empty() {
             arena.begin_use(shard, now);
         }
@@ -273,6 +275,7 @@ impl ArenaLists {
     }
 
     /// Takes back an empty pool, and says if its arena is now one that should go.
+    #[inline(always)]
     pub(super) fn give_pool(&mut self, pool: Pool, now: usize) -> bool {
         let arena = Arena::of(pool);
         let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);

@@ -44,7 +44,7 @@ impl ClassStats {
         self.pools > 0 || self.cached_blocks > 0
     }
 
-    /// Bytes of its pools that are behind the last block of each.
+    /// Bytes of its pools that their blocks leave free.
     fn quantization_bytes(&self) -> usize {
         self.pools * POOL_BYTES.checked_rem(self.block_bytes).unwrap_or(0)
     }
@@ -187,7 +187,7 @@ impl Stats {
         self.arenas.mapped * POOL_BYTES
     }
 
-    /// Bytes that are lost behind the last block of each pool, where the pool's 4096 bytes are no
+    /// Bytes that are lost before and behind the blocks of each pool, where the pool's 4096 bytes are no
     /// multiple of the block's.
     #[must_use]
     pub fn quantization_bytes(&self) -> usize {

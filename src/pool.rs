@@ -77,7 +77,7 @@ struct Header {
     free: Cell<u16>,
     free_tail: Cell<u16>,
     free_count: Cell<u16>,
-    /// Blocks that have been handed out at least once, from the start of the pool on.
+    /// Blocks that have been handed out at least once, from the first on.
     carved: Cell<u16>,
     capacity: Cell<u16>,
     /// The number of the pool's class; zero until its first use.
@@ -230,7 +230,7 @@ impl Pool {
         SizeClass::numbered(self.header().class.get())
     }
 
-    /// Where its blocks start: a multiple of `POOL_BYTES`.
+    /// Where it starts: a multiple of `POOL_BYTES`, at its first block or before.
     pub(crate) fn address(self) -> usize {
         self.start().as_ptr().addr()
     }

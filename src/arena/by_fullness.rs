@@ -54,7 +54,7 @@ pub(super) struct Linked {
 #[repr(C)]
 pub(super) struct ByFullness {
     nonempty: [[u64; SHARD_COUNT]; KINDS.len()],
-    /// The home of the arena that became empty last.
+    /// The home of the arena that became empty last, or was linked as an empty one.
     emptied: Shard,
     /// The first of those that stay, and the last, behind which others come, so that all are offered to the system in turn.
     staying: Option<Arena>,
@@ -98,9 +98,7 @@ impl ByFullness {
     /// That of the first shard that has one, from `first` on.
     fn fullest_of_all(&self, kind: Kind, first: Shard, among: u64) -> Option<Place> {
         // Most often none has, or just the first.
-        if self.nonempty[kind as usize].iter().fold(0, |of_all, of_home| of_all | of_home) & among
-            == 0
-        {
+        if self.of_all(kind) & among == 0 {
             return None;
         }
         let mut homes = (0..SHARD_COUNT).map(|step| Shard::at(first.index() + step));
@@ -135,6 +133,15 @@ impl ByFullness {
         }
         debug_check!(arena.free_pools() == free_pools, "free pools miscounted", free_pools);
         Some(arena)
+    }
+
+    /// A bit for each number of free pools with which any arena has an idle one.
+    pub(super) fn with_idle(&self) -> u64 {
+        self.of_all(Kind::Idle)
+    }
+
+    fn of_all(&self, kind: Kind) -> u64 {
+        self.nonempty[kind as usize].iter().fold(0, |of_all, of_home| of_all | of_home)
     }
 
     /// The first arena of a home with so many free pools of which one is idle.

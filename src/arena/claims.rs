@@ -90,7 +90,9 @@ impl ArenaLists {
     fn claim_sparsest(&mut self, most: usize, claims: &mut Claims) -> usize {
         let mut claimed = 0;
         let mut places = claims.iter_mut();
-        let sparsest_first = (1..BLOCK_POOLS_PER_ARENA).rev();
+        let with_idle = self.by_fullness.with_idle();
+        let sparsest_first =
+            (1..BLOCK_POOLS_PER_ARENA).rev().filter(|free| with_idle >> free & 1 == 1);
         let lists = sparsest_first.flat_map(|free| Shard::all().map(move |home| (home, free)));
         for (home, free_pools) in lists {
             let mut cursor = self.by_fullness.first_idle(home, free_pools);

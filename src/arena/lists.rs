@@ -16,8 +16,8 @@ use crate::pool::{Pool, Shard};
 
 /// The arenas that have free pools, by their number of free pools, and all that are mapped.
 ///
-/// Invariants: `empty` is the number of empty arenas in `by_fullness`, and `staying` of those that stay; `idle` is the number of free pools whose memory is resident, but for those of arenas that
-/// stay; what a thread has claimed is not free, and not among the `used_pools`, which those that were taken are until they
+/// Invariants: `empty` is the number of empty arenas in `by_fullness`, and `staying` of those that stay; `idle` is the
+/// number of free pools whose memory is resident, but for those of arenas that stay; what a thread has claimed is not free, and not among the `used_pools`, which those that were taken are until they
 /// come back; `hand` is a mapped arena.
 pub(super) struct ArenaLists {
     /// The arena that was mapped last.

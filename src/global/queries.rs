@@ -48,7 +48,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     /// Whether `ptr` points into the place of a small block, at its start or inside.
     ///
     /// `false` for large blocks, for all other memory, and for any address without memory; also for
-    /// the allocator's own headers and for the rest of a pool behind its last block. What
+    /// the allocator's own headers and for what a pool's blocks leave free of it, before and behind them. What
     /// [`Obmalloc::usable_size`] says of free blocks, owners and threads holds here, too.
     ///
     /// # Examples

@@ -96,7 +96,7 @@ const OF_BYTES: [Metric<Stats>; 7] = [
     Metric::gauge("header_bytes", "Bytes of the headers in the arenas.", Stats::header_bytes),
     Metric::gauge(
         "quantization_bytes",
-        "Bytes behind the last block of each pool.",
+        "Bytes of pools that their blocks leave free.",
         Stats::quantization_bytes,
     ),
 ];

@@ -101,8 +101,13 @@ impl ByFullness {
         if self.of_all(kind) & among == 0 {
             return None;
         }
-        let mut homes = (0..SHARD_COUNT).map(|step| Shard::at(first.index() + step));
-        homes.find_map(|home| self.fullest(kind, home, among))
+        for step in 0..SHARD_COUNT {
+            let place = self.fullest(kind, Shard::at(first.index() + step), among);
+            if place.is_some() {
+                return place;
+            }
+        }
+        None
     }
 
     /// Where the fullest of a shard's arenas is, of those with a number of free pools of which a bit is set.
@@ -141,7 +146,11 @@ impl ByFullness {
     }
 
     fn of_all(&self, kind: Kind) -> u64 {
-        self.nonempty[kind as usize].iter().fold(0, |of_all, of_home| of_all | of_home)
+        let mut of_all = 0;
+        for of_home in &self.nonempty[kind as usize] {
+            of_all |= of_home;
+        }
+        of_all
     }
 
     /// The first arena of a home with so many free pools of which one is idle.
@@ -151,8 +160,9 @@ impl ByFullness {
 
     /// An empty arena that need not stay, rather one with an idle pool; of its home, the one that became empty last.
     pub(super) fn first_empty(&self) -> Option<Arena> {
-        let place = |kind| self.fullest_of_all(kind, self.emptied, EMPTY);
-        self.first_at(&KINDS.into_iter().find_map(place)?)
+        let idle = self.fullest_of_all(Kind::Idle, self.emptied, EMPTY);
+        let place = idle.or_else(|| self.fullest_of_all(Kind::Dry, self.emptied, EMPTY))?;
+        self.first_at(&place)
     }
 
     /// The empty arena that has stayed for longest since it was offered to the system.

@@ -228,9 +228,7 @@ impl ArenaLists {
         self.relink(arena, arena.free_pools(), free, free.count_ones() as usize);
     }
 
-    /// Puts an arena into the list for what is then free of it; there were `before` free pools, and are `after`. Out of line,
-    /// so that [`ArenaLists::give_pool`] is not.
-    #[inline(never)]
+    /// Puts an arena into the list for what is then free of it; there were `before` free pools, and are `after`.
     fn relink(&mut self, arena: Arena, before: usize, free: u64, after: usize) {
         if before > 0 {
             self.remove(arena, before);
@@ -275,7 +273,7 @@ impl ArenaLists {
     }
 
     /// Takes back an empty pool, and says if its arena is now one that should go.
-    #[inline(always)]
+    #[inline]
     pub(super) fn give_pool(&mut self, pool: Pool, now: usize) -> bool {
         let arena = Arena::of(pool);
         let bit = 1_u64 << (pool.index() % POOLS_PER_ARENA);

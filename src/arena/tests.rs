@@ -1,3 +1,4 @@
+mod any_order;
 mod bounds;
 mod homes;
 mod lists;

@@ -139,7 +139,7 @@ mistake 'pools are purged that nobody has claimed' src/arena/claims.rs \
 mistake 'claimed pools come back before they are purged' src/arena.rs \
     's/\(                let goes = claim.purge_runs\)/self.lists.lock().settle(claim, true, now);\n\1/;s/                going += usize::from(self.lists.lock().settle(claim, goes, now));\n//'
 mistake 'a request does not wait for what is in transit' src/arena.rs \
-    's/if taken.is_some() || !is_awaited/if true/'
+    's/None if is_awaited => backoff.wait()/None if false => backoff.wait()/'
 mistake 'an arena that is not released yet does not count' src/arena/transit.rs \
     's/self.mapping + self.leaving/self.mapping/'
 mistake 'a fork does not wait for what is in transit' src/arena/transit.rs \

@@ -103,6 +103,9 @@ impl<P: PageSource> Arenas<P> {
     /// be mapped, and nothing that another thread is about to bring back.
     pub(crate) fn map_and_take_pool(&self, shard: Shard) -> Option<(Pool, bool)> {
         let mut backoff = Backoff::new();
+        // How much others had done when the system refused: it is not asked again before they have done more, lest who
+        // waits for each other's trials does so for ever.
+        let mut refused_at = None;
         loop {
             let now = self.now();
             let mut lists = self.lists.lock();
@@ -110,19 +113,22 @@ impl<P: PageSource> Arenas<P> {
             if let Some(taken) = lists.take_pool(shard, now) {
                 return Some(taken);
             }
-            let comes_back = lists.transit.comes_back();
-            let begun = lists.begin_mapping();
-            // Where this thread may map and the system refuses, it refuses others, too: who waited for each other would do
-            // so for ever.
-            let is_awaited = if begun.is_some() { comes_back } else { lists.transit.is_awaited() };
+            let done = lists.mapped_and_released();
+            let is_awaited = lists.transit.is_awaited();
+            let begun = if refused_at == Some(done) { None } else { lists.begin_mapping() };
             drop(lists);
-            let taken =
-                begun.and_then(|(arenas, populate)| self.map_reserved(arenas, populate, shard));
-            // If there was something to wait for it may have come while this thread failed.
-            if taken.is_some() || !is_awaited {
-                return taken;
+            match begun {
+                Some((arenas, populate)) => {
+                    let taken = self.map_reserved(arenas, populate, shard);
+                    if taken.is_some() {
+                        return taken;
+                    }
+                    // What another thread got may be what the system lacked, and comes with more pools than one.
+                    refused_at = Some(done);
+                }
+                None if is_awaited => backoff.wait(),
+                None => return None,
             }
-            backoff.wait();
         }
     }
 

@@ -91,7 +91,8 @@ fn resize_upstream(bytes: usize, before: usize, ask: impl Fn() -> *mut u8) -> *m
     if before.max(bytes) >= COUNTED_BYTES_MIN / 2 && !block.is_null() {
         // SAFETY: glibc gave it.
         let after = unsafe { upstream_bytes(block, false) };
-        count_passed(before, after);
+        // Where that is not known yet, in what runs before the library, little less than what its free will count.
+        count_passed(before, after.max(bytes));
     }
     block
 }

@@ -1,8 +1,16 @@
 /* What a program has freed in blocks of 1 MiB below one in use goes back to the system, in the main thread and in
- * another, while it does a little. */
+ * another, while it does a little; also where it frees what it took before the library was loaded. */
 #include "check.h"
 
-enum { BLOCKS = 200, BYTES = 1 << 20, LITTLE = 2000, TRIES = 200, LEFT_MAX = 16 << 20 };
+enum { EARLY = 1024, EARLY_BYTES = 256 << 10, BLOCKS = 200, BYTES = 1 << 20, LITTLE = 2000, TRIES = 200, LEFT_MAX = 16 << 20 };
+
+static void *early[EARLY];
+
+static void take_early(void) {
+    for (size_t i = 0; i < EARLY; i++) CHECK(early[i] = malloc(EARLY_BYTES));
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const before_all)(void) = take_early;
 
 static size_t resident(void) {
     unsigned long all, resident;
@@ -33,6 +41,7 @@ static void do_a_little(void) {
 
 int main(void) {
     check_preload();
+    for (size_t i = 0; i < EARLY; i++) free(early[i]);
     size_t before = resident();
     for (int in_thread = 0; in_thread < 2; in_thread++) {
         pthread_t thread;

@@ -125,6 +125,11 @@ impl ArenaLists {
         }
     }
 
+    /// Arenas that have come and gone: a number that changes with each.
+    pub(super) fn mapped_and_released(&self) -> usize {
+        self.counts.mapped_ever.wrapping_add(self.counts.released)
+    }
+
     /// What has happened since the first arena, and how many are mapped.
     pub(super) fn stats(&self) -> ArenaStats {
         ArenaStats { mapped: self.mapped, ..self.counts.clone() }

@@ -44,11 +44,6 @@ impl Transit {
         self.is_halted() || !self.is_over()
     }
 
-    /// Whether something comes back that was mapped before, to the lists or to the system.
-    pub(super) fn comes_back(&self) -> bool {
-        self.leaving + self.claims > 0
-    }
-
     /// Whether nothing is on its way.
     pub(super) fn is_over(&self) -> bool {
         self.arenas() + self.claims == 0

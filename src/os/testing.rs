@@ -50,6 +50,8 @@ pub(crate) struct TestPages {
     pub(crate) populated: AtomicUsize,
     /// What another thread does while the next purge is under way.
     pub(crate) during_purge: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// The same for the next arena, while it is mapped and nobody's.
+    pub(crate) during_map: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     huge: Mutex<Vec<Huge>>,
     /// Tables that were mapped and not released; they go with this value.
     tables: Mutex<Vec<Table>>,
@@ -98,6 +100,10 @@ impl PageSource for &TestPages {
         // SAFETY: the layout has a size other than zero.
         let arena = NonNull::new(unsafe { alloc_zeroed(ARENA_LAYOUT) })?;
         self.mapped.fetch_add(1, Ordering::SeqCst);
+        let meanwhile = self.during_map.lock().expect("no panic before").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         Some(arena)
     }
 

@@ -1,5 +1,6 @@
 //! What a thread takes out of the lists, and others meanwhile: those that want a pool, and those that fork.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,14 +17,17 @@ fn leak() -> (&'static TestPages, &'static TestArenas) {
     (pages, Box::leak(Box::new(Arenas::new(pages))))
 }
 
-/// Has another thread `act` while the next purge is under way, and sees that it is not done before that has ended.
-/// Its answer is the thread's.
-fn act_during_purge<R: Send + 'static>(
-    pages: &TestPages,
+/// What another thread does while the system does something.
+type Meanwhile = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+
+/// Has another thread `act` while the next purge or mapping is under way, and sees that it is not done before that has
+/// ended. Its answer is the thread's.
+fn act_during<R: Send + 'static>(
+    call: &Meanwhile,
     act: impl FnOnce() -> R + Send + 'static,
 ) -> mpsc::Receiver<JoinHandle<R>> {
     let (threads, thread) = mpsc::channel();
-    *pages.during_purge.lock().expect("no panic before") = Some(Box::new(move || {
+    *call.lock().expect("no panic before") = Some(Box::new(move || {
         let (done, is_done) = mpsc::channel();
         let acting = thread::spawn(move || {
             let result = act();
@@ -35,6 +39,14 @@ fn act_during_purge<R: Send + 'static>(
         threads.send(acting).expect("the test waits for it");
     }));
     thread
+}
+
+/// Whether there is a pool, which goes back.
+fn takes_and_gives(arenas: &TestArenas) -> bool {
+    take_pool(arenas).is_some_and(|(pool, _)| {
+        give(arenas, [pool]);
+        true
+    })
 }
 
 /// All pools of so many arenas, of each of which one is kept and the others are free.
@@ -56,12 +68,7 @@ fn a_thread_that_may_map_no_more_waits_for_pools_that_another_purges() {
             arenas.keep_to(ArenaBounds { most: Some(2), ..ArenaBounds::NONE });
         }
         let kept = sparse(arenas, 2);
-        let others = act_during_purge(pages, || {
-            take_pool(arenas).is_some_and(|(pool, _)| {
-                give(arenas, [pool]);
-                true
-            })
-        });
+        let others = act_during(&pages.during_purge, || takes_and_gives(arenas));
         arenas.release_free();
         let other = others.recv().expect("a purge was under way");
         assert!(other.join().expect("no panic"), "null with 124 of 126 pools free");
@@ -70,6 +77,19 @@ fn a_thread_that_may_map_no_more_waits_for_pools_that_another_purges() {
         arenas.release_free();
         assert_eq!(pages.live(), 0);
     }
+}
+
+#[test]
+fn a_thread_that_is_refused_waits_for_the_arena_that_another_got() {
+    let (pages, arenas) = leak();
+    pages.most.store(1, Ordering::SeqCst);
+    let others = act_during(&pages.during_map, || takes_and_gives(arenas));
+    let pools = take(arenas, 1);
+    let other = others.recv().expect("an arena was mapped");
+    assert!(other.join().expect("no panic"), "null with 62 of 63 pools free");
+    give(arenas, pools);
+    arenas.release_free();
+    assert_eq!(pages.live(), 0);
 }
 
 #[test]
@@ -101,7 +121,7 @@ fn an_arena_that_is_not_released_yet_counts_as_mapped() {
 fn a_fork_waits_for_what_is_in_transit() {
     let (pages, arenas) = leak();
     let kept = sparse(arenas, 40);
-    let forks = act_during_purge(pages, || {
+    let forks = act_during(&pages.during_purge, || {
         arenas.halt();
         let is_at_rest = arenas.is_at_rest();
         arenas.lock_for_fork();
@@ -154,7 +174,7 @@ fn who_gives_back_all_waits_for_a_fork_and_goes_on_after_one() {
     // One that comes in the middle: of the arenas some are claimed at once, the rest when it has gone.
     let pools = take(arenas, 40 * 62);
     give(arenas, pools);
-    let forks = act_during_purge(pages, || {
+    let forks = act_during(&pages.during_purge, || {
         arenas.halt();
         arenas.lock_for_fork();
         // SAFETY: closed above.

@@ -42,7 +42,7 @@ check() {
 
 if have cc "ci/preload/*.c"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread)
-    for name in contract threads late plugin_host tuned forks returns first scarce; do
+    for name in contract threads late plugin_host tuned forks returns first scarce host; do
         cc "${flags[@]}" "$source/$name.c" -o "$work/$name" -ldl
     done
     cc "${flags[@]}" -shared -fPIC "$source/tls_lib.c" -o "$work/tls0.so"
@@ -59,6 +59,7 @@ if have cc "ci/preload/*.c"; then
         check late "$preload" "$work/late" "$work"/late{1,2,3}.so
         check plugin_host "$preload" "$work/plugin_host" "$work"/plugin{1,2}.so
     done
+    check host "" "$work/host" "$work/late1.so"
     check tuned "" "$work/tuned" mapped
     check tuned "$library" "$work/tuned" held
     check tuned "$library" env OBMALLOC_SYSTEM_TUNING=off "$work/tuned" mapped
@@ -75,7 +76,7 @@ if have cc "ci/preload/*.c"; then
     # By itself: what starts a program has the library, too.
     said=$(LD_PRELOAD=$library OBMALLOC_NONSENSE=1 "$work/first" 2>&1) || fail "first failed (status $?)"
     [[ $said == *"ignored: OBMALLOC_NONSENSE=1"* ]] || fail "first does not say what is ignored, but: $said"
-    echo "preload: contract, threads, late, plugin_host, tuned, forks, returns, first, scarce pass"
+    echo "preload: contract, threads, late, plugin_host, tuned, forks, returns, first, scarce, host pass"
 fi
 if have c++ "ci/preload/*.cc"; then
     flags=(-O2 -Wall -Wextra -fno-builtin -pthread -std=c++17 -fsized-deallocation)

@@ -180,6 +180,11 @@ impl ArenaLists {
     pub(super) fn note_released(&mut self) {
         self.transit.end_leaving();
         self.counts.released += 1;
+        let mapped = self.mapped_or_in_transit();
+        self.grown_to = self.grown_to.min(mapped);
+        // Only an eighth below the bound it counts as not reached, so that no step to and fro is told.
+        let is_below = |soft: usize| mapped < soft - soft / 8;
+        self.is_pressed &= !self.bounds.soft.is_some_and(is_below);
     }
 
     /// Unlinks an empty arena, which is then to be released.
@@ -315,7 +320,6 @@ impl ArenaLists {
             leaving = Some(arena);
             left -= 1;
         }
-        self.note_unlinked();
         leaving
     }
 
@@ -330,15 +334,7 @@ impl ArenaLists {
             arena.header().next.set(leaving);
             leaving = Some(arena);
         }
-        self.note_unlinked();
         leaving
-    }
-
-    fn note_unlinked(&mut self) {
-        self.grown_to = self.grown_to.min(self.mapped);
-        // Only an eighth below the bound it counts as not reached, so that no step to and fro is told.
-        let is_below = |soft: usize| self.mapped < soft - soft / 8;
-        self.is_pressed &= !self.bounds.soft.is_some_and(is_below);
     }
 
     /// Unlinks the empty arenas that are not worth keeping, once `going` arenas have become such as should go.

@@ -4,6 +4,7 @@
 //! process has.
 
 use core::ffi::{CStr, c_void};
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -45,6 +46,24 @@ unsafe extern "C" {
     /// - `block` is null or a block of glibc's, which the caller gives up.
     #[link_name = "__libc_free"]
     pub(crate) unsafe fn free(block: *mut u8);
+}
+
+/// Whether the process's `malloc` lies in the library that `own` lies in; also where the loader does not know it.
+pub(crate) fn is_malloc_of_process(own: *const c_void) -> bool {
+    let malloc: *const c_void = ptr::with_exposed_provenance(address_in_process!("malloc"));
+    match (library_of(malloc), library_of(own)) {
+        (Some(library), Some(own)) => library == own,
+        _ => true,
+    }
+}
+
+/// Where the library or program is loaded that an address lies in.
+fn library_of(address: *const c_void) -> Option<usize> {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: any address may be asked for, and the answer has a place.
+    let knows = unsafe { libc::dladdr(address, found.as_mut_ptr()) } != 0;
+    // SAFETY: zeroed memory is such an answer, too.
+    knows.then(|| unsafe { found.assume_init() }.dli_fbase.addr())
 }
 
 /// A function of glibc's that has no other name than that which this library takes.

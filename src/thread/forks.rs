@@ -1,7 +1,7 @@
 //! When the process forks: what another thread is at then is half done in the child, which has no such thread. So all
 //! locks are closed before, and opened after in both.
 //!
-//! Not in a process that has never had another thread, as far as the C library knows: its one may be in a signal handler, and
+//! Not in a process that has never had another thread, as far as glibc on Linux knows: its one may be in a signal handler, and
 //! was interrupted with a lock closed, so that it would wait for itself. It is itself in the child, and goes on there where
 //! it was.
 

@@ -49,7 +49,10 @@ static IS_LOADED: AtomicBool = AtomicBool::new(false);
 static BEGIN_WHEN_LOADED: extern "C" fn() = begin;
 
 extern "C" fn begin() {
-    [&USABLE_SIZE, &TRIM].into_iter().chain(&STREAMS).for_each(|hidden| {
+    // Elsewhere no stream has anything of this library's, and the program's own handlers may come later.
+    let own = (&raw const BEGIN_WHEN_LOADED).cast();
+    let streams = if upstream::is_malloc_of_process(own) { &STREAMS[..] } else { &[] };
+    [&USABLE_SIZE, &TRIM].into_iter().chain(streams).for_each(|hidden| {
         hidden.address();
     });
     // Relaxed: a thread that does not see it yet sees the environment.
@@ -114,8 +117,9 @@ pub(super) fn start_thread(_run: extern "C" fn(*mut c_void) -> *mut c_void) -> b
 /// Nothing: a program that knows nothing of this allocator has no hook.
 pub(super) fn run_hook(_hook: fn(Pressure), _pressure: Pressure) {}
 
-/// Takes the lock of the list of the C library's streams, as its `fork` does once the handlers have run: later than the
-/// heap's locks, for which a thread may wait that holds a stream, for which one may wait that holds this lock.
+/// Takes the lock of the list of the C library's streams, if these have blocks of this library, as its `fork` does once
+/// the handlers have run: later than the heap's locks, for which a thread may wait that holds a stream, for which one may
+/// wait that holds this lock.
 pub(super) fn lock_streams() {
     if let Some([lock, ..]) = functions_for_streams() {
         lock();

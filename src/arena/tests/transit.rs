@@ -241,3 +241,26 @@ fn where_pages_are_large_no_search_for_free_ones_looks_at_all_arenas() {
     arenas.release_free();
     assert_eq!(pages.live(), 0);
 }
+
+#[test]
+fn what_comes_back_for_a_fork_is_no_growth() {
+    let (_pages, arenas) = leak();
+    arenas.keep_to(ArenaBounds { soft: Some(4), ..ArenaBounds::NONE });
+    let pools = take(arenas, 63 * 5);
+    assert!(arenas.news().take_pressure());
+    give(arenas, pools);
+    let leaving = arenas.lists.lock().unlink_empty(0, usize::MAX);
+    arenas.lists.lock().transit.halt();
+    arenas.release(leaving);
+    arenas.lists.lock().transit.resume();
+    assert_eq!(arenas.mapped_bytes(), 5 * ARENA_BYTES);
+    let pools = take(arenas, 63 * 6);
+    assert!(!arenas.news().take_pressure(), "told again, and never were fewer mapped");
+    give(arenas, pools);
+    arenas.release_free();
+    // Where they are gone it is.
+    let pools = take(arenas, 63 * 5);
+    assert!(arenas.news().take_pressure());
+    give(arenas, pools);
+    arenas.release_free();
+}

@@ -91,8 +91,8 @@ fn resize_upstream(bytes: usize, before: usize, ask: impl Fn() -> *mut u8) -> *m
     if before.max(bytes) >= COUNTED_BYTES_MIN / 2 && !block.is_null() {
         // SAFETY: glibc gave it.
         let after = unsafe { upstream_bytes(block, false) };
-        // Where that is not known yet, in what runs before the library, little less than what its free will count.
-        count_passed(before, after.max(bytes));
+        // Where that is not known yet, in what runs before the library, about what its free will count.
+        count_passed(before, if after == 0 { bytes } else { after });
     }
     block
 }

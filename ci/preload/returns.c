@@ -1,8 +1,9 @@
 /* What a program has freed in blocks of 1 MiB below one in use goes back to the system, in the main thread and in
- * another, while it does a little; also where it frees what it took before the library was loaded. */
+ * another, while it does a little; also where it frees what it took before the library was loaded, and has had many
+ * blocks with a large alignment. */
 #include "check.h"
 
-enum { EARLY = 1024, EARLY_BYTES = 256 << 10, BLOCKS = 200, BYTES = 1 << 20, LITTLE = 2000, TRIES = 200, LEFT_MAX = 16 << 20 };
+enum { EARLY = 1024, EARLY_BYTES = 256 << 10, ALIGNED = 20000, BLOCKS = 200, BYTES = 1 << 20, LITTLE = 2000, TRIES = 200, LEFT_MAX = 16 << 20 };
 
 static void *early[EARLY];
 
@@ -42,6 +43,7 @@ static void do_a_little(void) {
 int main(void) {
     check_preload();
     for (size_t i = 0; i < EARLY; i++) free(early[i]);
+    for (size_t i = 0; i < ALIGNED; i++) free(aligned_alloc(BYTES, EARLY_BYTES));
     size_t before = resident();
     for (int in_thread = 0; in_thread < 2; in_thread++) {
         pthread_t thread;

@@ -24,17 +24,17 @@ pub(super) fn handle() -> bool {
 }
 
 unsafe extern "C" fn close() {
-    if os::is_only_thread() {
-        return;
-    }
     // A thread that sleeps while it waits leaves a number.
     os::keeping_errno(|| {
+        if os::is_only_thread() {
+            return;
+        }
         lock_streams();
         CONFIG.lock_and_leave_closed(|_| {});
         HEAP.lock_for_fork(cores());
         LARGE_HEAP.lock_for_fork(cores());
+        IS_CLOSED.store(true, Ordering::Relaxed);
     });
-    IS_CLOSED.store(true, Ordering::Relaxed);
 }
 
 unsafe extern "C" fn open_in_parent() {

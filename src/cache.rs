@@ -15,6 +15,7 @@
 //! magazine.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use crate::block::Magazine;
@@ -46,8 +47,10 @@ pub(crate) enum Keeping {
 }
 
 /// One thread's free blocks.
+///
+/// The bins lie at its end, for those of the large blocks to go on behind them.
+#[repr(C)]
 pub(crate) struct ThreadCache {
-    bins: [Bin; CLASS_COUNT],
     reserves: [Reserve; CLASS_COUNT],
     /// The capacity that each bin had when another thread held it, from when this one took it over until it comes by
     /// here for the class; zero else. Until then the bin has no more room than what is taken from it makes, so that
@@ -61,13 +64,20 @@ pub(crate) struct ThreadCache {
     was_one_way: Cell<bool>,
     /// A bit for each class that was ever refilled or taken over: the others this thread only frees blocks of.
     asked_for: Cell<u64>,
+    bins: [Bin; CLASS_COUNT],
 }
 
 impl ThreadCache {
+    /// Bytes between its start and the bins, which end where it ends.
+    pub(crate) const BYTES_BEFORE_BINS: usize = {
+        let bytes = offset_of!(Self, bins);
+        assert!(bytes + CLASS_COUNT * size_of::<Bin>() == size_of::<Self>());
+        bytes
+    };
+
     /// A cache without blocks.
     pub(crate) const fn new() -> Self {
         Self {
-            bins: [const { Bin::new() }; CLASS_COUNT],
             reserves: [const {
                 Reserve { spare: Cell::new(Magazine::EMPTY), fresh: Cell::new(FreshRange::EMPTY) }
             }; CLASS_COUNT],
@@ -77,17 +87,13 @@ impl ThreadCache {
             limits: Cell::new(CacheLimits::NONE),
             was_one_way: Cell::new(false),
             asked_for: Cell::new(0),
+            bins: [const { Bin::new() }; CLASS_COUNT],
         }
     }
 
-    #[inline(always)]
     fn bin(&self, class: SizeClass) -> &Bin {
-        debug_check!(class.index() < CLASS_COUNT, "class out of range", class.index());
-        let bytes = os::in_register(class.index() * size_of::<Bin>());
-        // SAFETY: a class's index is below CLASS_COUNT, so this is inside the array.
-        let bin = unsafe { self.bins.as_ptr().byte_add(bytes) };
-        // SAFETY: one of the array's bins, by the size of one.
-        unsafe { &*bin }
+        // A class's index is below CLASS_COUNT, so the remainder changes nothing but the proof.
+        &self.bins[class.index() % CLASS_COUNT]
     }
 
     fn reserve(&self, class: SizeClass) -> &Reserve {
@@ -96,7 +102,6 @@ impl ThreadCache {
     }
 
     /// Takes a block from the loaded magazine.
-    #[inline(always)]
     pub(crate) fn pop(&self, class: SizeClass) -> Option<NonNull<u8>> {
         let block = self.bin(class).pop()?;
         os::unpoison(block, class.bytes());
@@ -109,7 +114,6 @@ impl ThreadCache {
     /// # Safety
     ///
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
-    #[inline(always)]
     pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: SizeClass) -> bool {
         os::poison(block, class.bytes());
         // SAFETY: the caller owes the same.

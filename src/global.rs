@@ -8,7 +8,8 @@ use core::any::TypeId;
 use core::ptr::{self, NonNull};
 use std::alloc::System;
 
-use crate::config::Config;
+use crate::bin_index::{BinClass, BinIndex, LOOKED_UP_MAX};
+use crate::config::{Config, SMALL_MAX};
 use crate::large_class::LargeClass;
 use crate::os;
 use crate::size_class::SizeClass;
@@ -150,6 +151,13 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         if Self::is_over_system() { LargeClass::of(layout) } else { None }
     }
 
+    /// The bin that serves a request, if that is found at once.
+    #[inline(always)]
+    fn bin(layout: Layout) -> Option<BinIndex> {
+        let most = if Self::is_over_system() { LOOKED_UP_MAX } else { SMALL_MAX };
+        if os::HAS_ARENAS { BinIndex::of(layout, most) } else { None }
+    }
+
     #[inline(always)]
     fn is_over_system() -> bool {
         os::HAS_ARENAS && TypeId::of::<L>() == TypeId::of::<System>()
@@ -179,10 +187,41 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    /// A large block, or null.
+    /// A block where `alloc` found none at once, or null.
     ///
-    /// The functions for large blocks are not inlined: what surrounds them is the fast path of small
-    /// blocks, which a call at its end leaves without a stack frame.
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn alloc_slow(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = small_class(layout) else {
+            // SAFETY: the caller owes the conditions of this very function.
+            return unsafe { self.alloc_large(layout) };
+        };
+        let block = alone(|| thread::alloc_small_slow(class, &self.config));
+        wrong_use::noted(block, BinClass::Small(class))
+    }
+
+    /// Frees a block that `dealloc` could not at once.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_slow(&self, block: NonNull<u8>, layout: Layout) {
+        match small_class(layout) {
+            // SAFETY: the caller owes the block, which is of this class and was not taken.
+            Some(class) => alone(|| unsafe {
+                thread::dealloc_small_slow(block, class, &self.config);
+            }),
+            // SAFETY: the caller owes the conditions of this very function.
+            None => unsafe { self.dealloc_large(block, layout) },
+        }
+    }
+
+    /// A large block, or null.
     ///
     /// # Safety
     ///
@@ -196,8 +235,8 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         unsafe { self.alloc_passed(layout) }
     }
 
-    /// A block of the other allocator, or null. Not inlined, as those below: it would cost what surrounds it
-    /// a stack frame.
+    /// A block of the other allocator, or null. Not inlined, here and below: it would cost the way of the blocks that
+    /// are kept a stack frame.
     ///
     /// # Safety
     ///
@@ -232,19 +271,30 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
     ///
     /// - As for [`GlobalAlloc::dealloc`], for a large block.
     #[inline(never)]
-    unsafe fn dealloc_large(&self, block: *mut u8, layout: Layout) {
-        match Self::large_class(layout) {
-            Some(class) => {
-                // SAFETY: the caller owes a block of this allocator, which is never null.
-                let block = unsafe { NonNull::new_unchecked(block) };
-                // SAFETY: the caller owes that the layout is the block's, which is the system allocator's.
-                unsafe { wrong_use::check_large(block, class, layout) };
-                // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                alone(|| unsafe { thread::dealloc_large(block, class, &self.config) })
-            }
+    unsafe fn dealloc_large(&self, block: NonNull<u8>, layout: Layout) {
+        let Some(class) = Self::large_class(layout) else {
             // SAFETY: the caller owes that the block is the other allocator's, with this layout.
-            None => unsafe { self.dealloc_passed(block, layout) },
+            return unsafe { self.dealloc_passed(block.as_ptr(), layout) };
+        };
+        // SAFETY: the caller owes that the layout is the block's, so the class is, too.
+        if !unsafe { Self::push(block, BinIndex::of_large(class), layout) } {
+            // SAFETY: the caller owes the block, which was not taken.
+            alone(|| unsafe { thread::dealloc_large_slow(block, class, &self.config) });
         }
+    }
+
+    /// Frees a block of the class of a bin, if there is room for it at hand.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`GlobalAlloc::dealloc`], for a block of the bin's class, which the caller gives up if the answer is
+    ///   `true`.
+    #[inline(always)]
+    unsafe fn push(block: NonNull<u8>, index: BinIndex, layout: Layout) -> bool {
+        // SAFETY: the caller owes a block of this class.
+        unsafe { wrong_use::check_size(block, index.class(), layout) };
+        // SAFETY: the caller owes the block and its class.
+        alone(|| unsafe { thread::push(block, index) })
     }
 
     /// Frees a block of the other allocator.
@@ -272,7 +322,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
                 // SAFETY: the caller owes a block of this allocator, which is never null.
                 let block = unsafe { NonNull::new_unchecked(block) };
                 // SAFETY: the caller owes that the layout is the block's, which is the system allocator's.
-                unsafe { wrong_use::check_large(block, old, layout) };
+                unsafe { wrong_use::check_size(block, BinClass::Large(old), layout) };
                 // SAFETY: the caller owes that the layout is the block's, so the class is, too, and
                 // that the new size is not zero.
                 alone(|| unsafe {
@@ -327,14 +377,13 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         wrong_use::check_request(layout);
-        match small_class(layout) {
-            Some(class) => {
-                let block = alone(|| thread::alloc(class, &self.config));
-                wrong_use::noted(block, class)
-            }
-            // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { self.alloc_large(layout) },
+        if let Some(index) = Self::bin(layout)
+            && let Some(block) = alone(|| thread::pop(index))
+        {
+            return wrong_use::noted(block.as_ptr(), index.class());
         }
+        // SAFETY: the caller owes the conditions of this very function.
+        unsafe { self.alloc_slow(layout) }
     }
 
     /// Not inlined: what std allocates vectors and boxes with holds this and `alloc`, and with two fast paths inside
@@ -344,8 +393,9 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
         wrong_use::check_request(layout);
         match small_class(layout) {
             Some(class) => {
-                let block = alone(|| thread::alloc_zeroed(class, layout.size(), &self.config));
-                wrong_use::noted(block, class)
+                let block =
+                    alone(|| thread::alloc_small_zeroed(class, layout.size(), &self.config));
+                wrong_use::noted(block, BinClass::Small(class))
             }
             // SAFETY: the caller owes the conditions of this very function.
             None => unsafe { self.alloc_large_zeroed(layout) },
@@ -355,16 +405,16 @@ unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         wrong_use::check_free(block, layout);
-        match small_class(layout) {
-            Some(class) => {
-                // SAFETY: the caller owes a block of this allocator, which is never null.
-                let block = unsafe { NonNull::new_unchecked(block) };
-                // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-                alone(|| unsafe { thread::dealloc(block, class, &self.config) })
-            }
-            // SAFETY: the caller owes the conditions of this very function.
-            None => unsafe { self.dealloc_large(block, layout) },
+        // SAFETY: the caller owes a block of this allocator, which is never null.
+        let block = unsafe { NonNull::new_unchecked(block) };
+        if let Some(index) = Self::bin(layout)
+            // SAFETY: the caller owes that the layout is the block's, so the class is, too.
+            && unsafe { Self::push(block, index, layout) }
+        {
+            return;
         }
+        // SAFETY: the caller owes the conditions of this very function.
+        unsafe { self.dealloc_slow(block, layout) }
     }
 
     #[inline]

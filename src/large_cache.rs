@@ -17,6 +17,7 @@
 
 use core::alloc::GlobalAlloc;
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use crate::block::Magazine;
@@ -37,6 +38,9 @@ const BLOCKS_PER_FIRST: i32 = 8;
 ///
 /// Invariant: the loaded and the spare magazines of all classes have room for `granted_bytes`, which is
 /// at most `bytes_max`.
+///
+/// The bins lie at its start, behind those of the small blocks.
+#[repr(C)]
 pub(crate) struct LargeCache {
     bins: [Bin; LARGE_CLASS_COUNT],
     spares: [Cell<Magazine>; LARGE_CLASS_COUNT],
@@ -56,6 +60,9 @@ pub(crate) struct LargeCache {
 }
 
 impl LargeCache {
+    /// Bytes between its start and the bins.
+    pub(crate) const BYTES_BEFORE_BINS: usize = offset_of!(Self, bins);
+
     /// A cache without blocks.
     pub(crate) const fn new() -> Self {
         Self {
@@ -70,14 +77,9 @@ impl LargeCache {
         }
     }
 
-    #[inline(always)]
     fn bin(&self, class: LargeClass) -> &Bin {
-        debug_check!(class.index() < LARGE_CLASS_COUNT, "class out of range", class.index());
-        let bytes = os::in_register(class.index() * size_of::<Bin>());
-        // SAFETY: a class's index is below LARGE_CLASS_COUNT, so this is inside the array.
-        let bin = unsafe { self.bins.as_ptr().byte_add(bytes) };
-        // SAFETY: one of the array's bins, by the size of one.
-        unsafe { &*bin }
+        // The index is in range, so the remainder changes nothing but the proof.
+        &self.bins[class.index() % LARGE_CLASS_COUNT]
     }
 
     fn spare(&self, class: LargeClass) -> &Cell<Magazine> {
@@ -86,7 +88,6 @@ impl LargeCache {
     }
 
     /// Takes a block from the loaded magazine.
-    #[inline(always)]
     pub(crate) fn pop(&self, class: LargeClass) -> Option<NonNull<u8>> {
         let block = self.bin(class).pop()?;
         os::unpoison(block, class.bytes());
@@ -99,7 +100,6 @@ impl LargeCache {
     /// # Safety
     ///
     /// - `block` is of `class`, free, and the caller gives it up if the answer is `true`.
-    #[inline(always)]
     pub(crate) unsafe fn push(&self, block: NonNull<u8>, class: LargeClass) -> bool {
         os::poison(block, class.bytes());
         // SAFETY: the caller owes the same.

@@ -62,6 +62,8 @@ mod census;
 mod block;
 // The loaded magazine of one class.
 mod cache_bin;
+// From a layout to the bin of its class.
+mod bin_index;
 // Stacks of full magazines.
 mod depot;
 // Pools: 4 KiB of blocks of one class.

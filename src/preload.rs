@@ -51,7 +51,7 @@ fn class_of_aligned(size: usize, alignment: usize) -> Option<SizeClass> {
 /// A block of C's, or null and `errno`.
 #[inline(always)]
 fn allocate(size: usize) -> *mut u8 {
-    match class_of(size).and_then(thread::pop) {
+    match class_of(size).and_then(thread::pop_small) {
         Some(block) => block.as_ptr(),
         None => allocate_slow(size),
     }
@@ -66,7 +66,7 @@ fn allocate_slow(size: usize) -> *mut u8 {
 /// A block of `class`, or null.
 fn allocate_small(class: SizeClass) -> *mut u8 {
     if thread::may_use_caches() {
-        thread::alloc(class, &Config::PRELOADED)
+        thread::alloc_small(class, &Config::PRELOADED)
     } else {
         ptr::null_mut()
     }
@@ -163,7 +163,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
     if let Some(class) = class_of(bytes)
         && thread::may_use_caches()
     {
-        let block = thread::alloc_zeroed(class, class.bytes(), &Config::PRELOADED);
+        let block = thread::alloc_small_zeroed(class, class.bytes(), &Config::PRELOADED);
         if !block.is_null() {
             return block;
         }

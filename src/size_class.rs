@@ -74,6 +74,15 @@ impl SizeClass {
         NonZero::new(usize::from(number) * ALIGNMENT).map(Self)
     }
 
+    /// The class with this index; `None` beyond the last.
+    #[inline]
+    pub(crate) const fn at(index: usize) -> Option<Self> {
+        match NonZero::new((index + 1) * ALIGNMENT) {
+            Some(bytes) if bytes.get() <= SMALL_MAX => Some(Self(bytes)),
+            _ => None,
+        }
+    }
+
     /// Its number, from 1 to 64.
     pub(crate) const fn number(self) -> u8 {
         (self.0.get() / ALIGNMENT) as u8

@@ -7,6 +7,7 @@
 //! finds the caches working; they then keep no blocks. `of_process` is for the library to preload, which
 //! the C library itself calls. The process's first slow path settles what is chosen for all of it.
 
+mod caches;
 mod forks;
 mod lifetime;
 mod memory;
@@ -18,22 +19,22 @@ mod survey;
 mod uses;
 
 use core::alloc::Layout;
-use core::cell::Cell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 use std::alloc::System;
 
+use crate::bin_index::BinIndex;
 use crate::cache::ThreadCache;
 use crate::config::{Config, LARGE_ALIGNMENT, REQUEST_WORTH_A_TRIM_MAX, SystemTuning};
 use crate::heap::Heap;
 use crate::large::LargeHeap;
-use crate::large_cache::LargeCache;
 use crate::large_class::LargeClass;
 use crate::os::{self, SystemPages, ThreadExit, keeping_errno};
 use crate::pool_map::Place;
 use crate::size_class::SizeClass;
 use crate::sync::Lock;
-use crate::trim::{Follower, TrimRequests};
+use crate::trim::TrimRequests;
+use caches::Caches;
 pub(crate) use lifetime::config;
 use lifetime::{flush_at_exit, prepare};
 pub(crate) use memory::{count_passed, trim};
@@ -47,7 +48,7 @@ pub(crate) use uses::{begin_use, end_use, is_in_use, replace_inside};
 use of_process as own;
 #[cfg(feature = "preload")]
 pub(crate) use of_process::{
-    class_at, dealloc_anywhere, may_use_caches, pop, trim_upstream, upstream_usable_size,
+    class_at, dealloc_anywhere, may_use_caches, pop_small, trim_upstream, upstream_usable_size,
 };
 use own::{trim_system_allocator, with_caches};
 #[cfg(not(feature = "preload"))]
@@ -64,31 +65,7 @@ static SMALL_TRIM_REQUESTS: TrimRequests = TrimRequests::new();
 /// The same for large blocks.
 static LARGE_TRIM_REQUESTS: TrimRequests = TrimRequests::new();
 
-/// What one thread holds.
-struct Caches {
-    small: ThreadCache,
-    large: LargeCache,
-    /// What this thread knows of the requests.
-    small_trim_follower: Follower,
-    large_trim_follower: Follower,
-    /// Whether the program's pressure hook is running in this thread.
-    is_in_hook: Cell<bool>,
-    /// Whether this thread is inside of the allocator, as far as debug builds note it.
-    is_inside: Cell<bool>,
-}
-
 impl Caches {
-    const fn new() -> Self {
-        Self {
-            small: ThreadCache::new(),
-            large: LargeCache::new(),
-            small_trim_follower: Follower::new(),
-            large_trim_follower: Follower::new(),
-            is_in_hook: Cell::new(false),
-            is_inside: Cell::new(false),
-        }
-    }
-
     /// Leaves what it holds to the next thread or gives it back, for the thread is about to end.
     fn flush_for_good(&self) {
         let known = || self.small_trim_follower.hand_over(&SMALL_TRIM_REQUESTS);
@@ -97,73 +74,75 @@ impl Caches {
     }
 }
 
-const _: () = assert!(!core::mem::needs_drop::<Caches>());
-
 #[inline(always)]
 fn with_cache<R>(use_cache: impl FnOnce(&ThreadCache) -> R) -> R {
     with_caches(|caches| use_cache(&caches.small))
 }
 
-/// A block of `class`, or null. The configuration, here and below, is in force if no other is yet.
+/// A block of the class of a bin, if the thread has one at hand; else the slow path of its class may have one.
 #[inline(always)]
-pub(crate) fn alloc(class: SizeClass, chosen: &Config) -> *mut u8 {
-    match with_cache(|cache| cache.pop(class)) {
+pub(crate) fn pop(index: BinIndex) -> Option<NonNull<u8>> {
+    with_caches(|caches| caches.pop(index))
+}
+
+/// Frees a block; on `false` there is no room for it at hand, and the slow path of its class must follow.
+///
+/// # Safety
+///
+/// - `block` came from one of the functions here that give one, with the class of this bin, in any thread, and the
+///   caller gives it up if the answer is `true`.
+#[inline(always)]
+pub(crate) unsafe fn push(block: NonNull<u8>, index: BinIndex) -> bool {
+    os::expect_in_use(block);
+    // SAFETY: the caller owes the block.
+    with_caches(|caches| unsafe { caches.push(block, index) })
+}
+
+/// A small block of `class`, or null. The configuration, here and below, is in force if no other is yet.
+#[inline(always)]
+pub(crate) fn alloc_small(class: SizeClass, chosen: &Config) -> *mut u8 {
+    match pop(BinIndex::of_small(class)) {
         Some(block) => block.as_ptr(),
-        None => alloc_slow(class, chosen),
+        None => alloc_small_slow(class, chosen),
     }
 }
 
-/// A block of `class` whose first `bytes` bytes are zero, or null.
+/// A small block of `class` whose first `bytes` bytes are zero, or null.
 #[inline(always)]
-pub(crate) fn alloc_zeroed(class: SizeClass, bytes: usize, chosen: &Config) -> *mut u8 {
-    match with_cache(|cache| cache.pop(class)) {
+pub(crate) fn alloc_small_zeroed(class: SizeClass, bytes: usize, chosen: &Config) -> *mut u8 {
+    match pop(BinIndex::of_small(class)) {
         Some(block) => {
             // SAFETY: the block is this thread's, and has `class.bytes()` >= `bytes` bytes.
             unsafe { block.write_bytes(0, bytes) };
             block.as_ptr()
         }
-        None => alloc_zeroed_slow(class, chosen),
+        None => alloc_small_zeroed_slow(class, chosen),
     }
 }
 
-/// Frees a block.
-///
-/// # Safety
-///
-/// - `block` came from [`alloc`] or [`alloc_zeroed`] with this class, in any thread, and the caller
-///   gives it up.
-#[inline(always)]
-pub(crate) unsafe fn dealloc(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
-    os::expect_in_use(block);
-    // SAFETY: the caller owes the block.
-    if !with_cache(|cache| unsafe { cache.push(block, class) }) {
-        // SAFETY: the caller owes the block, which was not taken.
-        unsafe { dealloc_slow(block, class, chosen) }
-    }
-}
-
+/// As [`alloc_small`], where the thread has no block at hand.
 #[cold]
 #[inline(never)]
-fn alloc_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
+pub(crate) fn alloc_small_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve(class)) {
         Some(block) => block.as_ptr(),
-        None if takes_over(chosen) => alloc(class, chosen),
+        None if takes_over(chosen) => alloc_small(class, chosen),
         None => {
             let block = refill_slow(class, chosen, false);
-            or_after_hook(block, chosen, || alloc(class, chosen))
+            or_after_hook(block, chosen, || alloc_small(class, chosen))
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn alloc_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
+fn alloc_small_zeroed_slow(class: SizeClass, chosen: &Config) -> *mut u8 {
     match with_cache(|cache| cache.pop_reserve_zeroed(class)) {
         Some(block) => block.as_ptr(),
-        None if takes_over(chosen) => alloc_zeroed(class, class.bytes(), chosen),
+        None if takes_over(chosen) => alloc_small_zeroed(class, class.bytes(), chosen),
         None => {
             let block = refill_slow(class, chosen, true);
-            or_after_hook(block, chosen, || alloc_zeroed(class, class.bytes(), chosen))
+            or_after_hook(block, chosen, || alloc_small_zeroed(class, class.bytes(), chosen))
         }
     }
 }
@@ -215,9 +194,14 @@ fn refill(caches: &Caches, class: SizeClass, chosen: &Config, reads_as_zero: boo
     block.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
+/// Frees a small block that [`push`] has not taken, or was not asked to.
+///
+/// # Safety
+///
+/// - As for [`push`], and the caller gives the block up.
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
+pub(crate) unsafe fn dealloc_small_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
     keeping_errno(|| {
         with_caches(|caches| {
             prepare(caches, chosen);
@@ -232,7 +216,7 @@ unsafe fn dealloc_slow(block: NonNull<u8>, class: SizeClass, chosen: &Config) {
 /// A large block of `class`, or null.
 #[inline]
 pub(crate) fn alloc_large(class: LargeClass, chosen: &Config) -> *mut u8 {
-    match with_caches(|caches| caches.large.pop(class)) {
+    match pop(BinIndex::of_large(class)) {
         Some(block) => block.as_ptr(),
         None => alloc_large_slow(class, chosen),
     }
@@ -251,22 +235,7 @@ pub(crate) fn alloc_large_zeroed(class: LargeClass, bytes: usize, chosen: &Confi
     }
 }
 
-/// Frees a large block.
-///
-/// # Safety
-///
-/// - `block` came from one of the functions above with this class, in any thread, and the caller gives
-///   it up.
-#[inline]
-pub(crate) unsafe fn dealloc_large(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
-    os::expect_in_use(block);
-    // SAFETY: the caller owes the block.
-    if !with_caches(|caches| unsafe { caches.large.push(block, class) }) {
-        // SAFETY: the caller owes the block, which was not taken.
-        unsafe { dealloc_large_slow(block, class, chosen) }
-    }
-}
-
+/// As [`alloc_large`], where the thread has no block at hand.
 #[cold]
 #[inline(never)]
 fn alloc_large_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
@@ -304,9 +273,14 @@ fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
     })
 }
 
+/// Frees a large block that [`push`] has not taken.
+///
+/// # Safety
+///
+/// - As for [`push`], and the caller gives the block up.
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
+pub(crate) unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
     keeping_errno(|| {
         takes_over(chosen);
         with_caches(|caches| {

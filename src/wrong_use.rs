@@ -10,7 +10,7 @@ use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
 
-use crate::large_class::LargeClass;
+use crate::bin_index::BinClass;
 use crate::os;
 use crate::size_class::SizeClass;
 use crate::thread;
@@ -52,34 +52,56 @@ pub(crate) fn alone<R>(operation: impl FnOnce() -> R) -> R {
     if !cfg!(debug_assertions) {
         return operation();
     }
+    enter();
+    let result = operation();
+    thread::replace_inside(false);
+    result
+}
+
+/// Not inlined, as what ends the process below: the program's own functions would have the frames of it all.
+#[inline(never)]
+fn enter() {
     if thread::replace_inside(true) {
         os::abort_saying(format_args!(
             "the allocator was called while it ran in the same thread, as by a signal handler"
         ));
     }
-    let result = operation();
-    thread::replace_inside(false);
-    result
 }
 
 /// Looks at a request.
 #[inline(always)]
 pub(crate) fn check_request(layout: Layout) {
     if cfg!(debug_assertions) && layout.size() == 0 {
-        os::abort_saying(format_args!("requested {}", Words(layout)));
+        abort_without_bytes(layout);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn abort_without_bytes(layout: Layout) -> ! {
+    os::abort_saying(format_args!("requested {}", Words(layout)))
 }
 
 /// Notes that a block of `class` is given out, or null, and passes it on.
 #[inline(always)]
-pub(crate) fn noted(block: *mut u8, class: SizeClass) -> *mut u8 {
-    if cfg!(debug_assertions) && !block.is_null() && thread::begin_use(block.addr()) {
-        os::abort_saying(format_args!(
-            "block of {} bytes at {block:p} given out while it is in use: the heap is corrupt",
-            class.bytes(),
-        ));
+pub(crate) fn noted(block: *mut u8, class: BinClass) -> *mut u8 {
+    if cfg!(debug_assertions)
+        && let BinClass::Small(class) = class
+        && !block.is_null()
+        && thread::begin_use(block.addr())
+    {
+        abort_in_use(block, class);
     }
     block
+}
+
+#[cold]
+#[inline(never)]
+fn abort_in_use(block: *mut u8, class: SizeClass) -> ! {
+    os::abort_saying(format_args!(
+        "block of {} bytes at {block:p} given out while it is in use: the heap is corrupt",
+        class.bytes(),
+    ))
 }
 
 /// Looks at what is about to be freed; a small block is then noted as free.
@@ -138,13 +160,14 @@ fn abort_unused(block: *mut u8, layout: Layout, deed: Deed) -> ! {
     ))
 }
 
-/// Looks at whether the system allocator's block is one of `class`.
+/// Looks at whether the system allocator's block is one of `class`, if that is a class of large blocks.
 ///
 /// # Safety
 ///
-/// - `block` is the system allocator's, and in use.
+/// - `block` is in use, and the system allocator's if it is large.
 #[inline(always)]
-pub(crate) unsafe fn check_large(block: NonNull<u8>, class: LargeClass, layout: Layout) {
+pub(crate) unsafe fn check_size(block: NonNull<u8>, class: BinClass, layout: Layout) {
+    let BinClass::Large(class) = class else { return };
     if !cfg!(debug_assertions) {
         return;
     }

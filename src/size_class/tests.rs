@@ -38,8 +38,10 @@ fn indices_count_the_classes() {
     let classes: Vec<SizeClass> = SizeClass::all().collect();
     assert_eq!(classes.len(), CLASS_COUNT);
     assert_eq!(SizeClass::numbered(0), None);
+    assert_eq!(SizeClass::at(CLASS_COUNT), None);
     for (index, class) in classes.into_iter().enumerate() {
         assert_eq!((class.index(), class.bytes()), (index, 8 * (index + 1)));
+        assert_eq!(SizeClass::at(index), Some(class));
         assert_eq!(usize::from(class.number()), index + 1);
         assert_eq!(SizeClass::numbered(class.number()), Some(class));
         let blocks = class.blocks_per_pool() as usize;

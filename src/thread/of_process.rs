@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use static_assertions::const_assert;
 
 use super::{Caches, HEAP, prepare};
+use crate::bin_index::BinIndex;
 use crate::cache::Keeping;
 use crate::config::{Config, Pressure};
 use crate::os::{self, upstream};
@@ -200,23 +201,24 @@ fn make_flushed_at_exit() -> Option<NonNull<Caches>> {
 
 /// A block of `class` that the thread has at hand.
 #[inline(always)]
-pub(crate) fn pop(class: SizeClass) -> Option<NonNull<u8>> {
+pub(crate) fn pop_small(class: SizeClass) -> Option<NonNull<u8>> {
     // SAFETY: as in `with_caches`.
-    unsafe { caches_of_thread()?.as_ref() }.small.pop(class)
+    unsafe { caches_of_thread()?.as_ref() }.pop(BinIndex::of_small(class))
 }
 
-/// As [`super::dealloc`], with a shorter way for threads that have a cache.
+/// Frees a small block, of a thread that has a cache or has not.
 ///
 /// # Safety
 ///
-/// - As for [`super::dealloc`].
+/// - As for [`super::push`], and the caller gives the block up.
 #[inline(always)]
 pub(crate) unsafe fn dealloc_anywhere(block: NonNull<u8>, class: SizeClass) {
-    match caches_of_thread() {
-        // SAFETY: the caller owes the same.
-        Some(_) => unsafe { super::dealloc(block, class, &Config::PRELOADED) },
-        // SAFETY: as above; a cache that is made for it has not been asked to take it.
-        None => unsafe { super::dealloc_slow(block, class, &Config::PRELOADED) },
+    // SAFETY: the caller owes the same; a cache that is only then made for it has not been asked to take it.
+    let pushed =
+        caches_of_thread().is_some() && unsafe { super::push(block, BinIndex::of_small(class)) };
+    if !pushed {
+        // SAFETY: the caller owes the block, which was not taken.
+        unsafe { super::dealloc_small_slow(block, class, &Config::PRELOADED) }
     }
 }
 

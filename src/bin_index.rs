@@ -30,7 +30,8 @@ const_assert!(
 
 /// The place of the bin for all sizes that end in each eight bytes. Arithmetic that needs no branch (of two straight lines,
 /// the lower) takes longer where sizes are all small; and a table of indices, an instruction more to save half of this.
-const PLACES: [u16; LOOKED_UP_MAX / ALIGNMENT] = {
+/// By reference, or debug builds would copy it each time.
+const PLACES: &[u16; LOOKED_UP_MAX / ALIGNMENT] = &{
     let mut places = [0; LOOKED_UP_MAX / ALIGNMENT];
     let mut step = 0;
     while step < places.len() {
@@ -65,18 +66,23 @@ impl BinIndex {
     /// The bin of the class that serves `layout`, if it has at most `most` bytes, of at most [`LOOKED_UP_MAX`] that a bin
     /// is looked up for, or is a small block's.
     ///
-    /// Compiles to a constant where the layout is one.
+    /// Compiles to a constant where the layout is one, and to one comparison each of the size and of the alignment where
+    /// it is not.
     #[inline(always)]
     pub(crate) const fn of(layout: Layout, most: usize) -> Option<Self> {
         // The last of its bytes, counted from zero, once the size is rounded up to the alignment: no bytes at all become
         // more than there can be.
         let last = layout.size().wrapping_sub(1) | (layout.align() - 1);
-        // What is more aligned than the system allocator's blocks can only be a small one.
-        let most = if layout.align() > LARGE_ALIGNMENT { SMALL_MAX } else { most };
-        if last >= most || last >= LOOKED_UP_MAX {
-            return None;
+        if layout.align() <= LARGE_ALIGNMENT {
+            return if last < most { Self::looked_up(last) } else { None };
         }
-        Some(Self(PLACES[last / ALIGNMENT] as usize))
+        // What is more aligned than the system allocator's blocks can only be a small one.
+        if last < SMALL_MAX { Self::looked_up(last) } else { None }
+    }
+
+    #[inline(always)]
+    const fn looked_up(last: usize) -> Option<Self> {
+        if last < LOOKED_UP_MAX { Some(Self(PLACES[last / ALIGNMENT] as usize)) } else { None }
     }
 
     /// The bin of a size class.

@@ -24,9 +24,9 @@ pub(crate) const BIN_COUNT: usize = CLASS_COUNT + LARGE_CLASS_COUNT;
 /// sizes need; larger blocks are filled for much longer than it takes to find their class otherwise.
 pub(crate) const LOOKED_UP_MAX: usize = 8 * 1024;
 
-const_assert!(
-    LOOKED_UP_MAX <= LARGE_CACHED_MAX && BIN_COUNT * size_of::<Bin>() <= u16::MAX as usize
-);
+const_assert!(SMALL_MAX <= LOOKED_UP_MAX && LOOKED_UP_MAX <= LARGE_CACHED_MAX);
+const_assert!(LOOKED_UP_MAX.is_multiple_of(LARGE_ALIGNMENT));
+const_assert!(BIN_COUNT * size_of::<Bin>() <= u16::MAX as usize);
 
 /// The place of the bin for all sizes that end in each eight bytes. Arithmetic that needs no branch (of two straight lines,
 /// the lower) takes longer where sizes are all small; and a table of indices, an instruction more to save half of this.
@@ -63,8 +63,9 @@ pub(crate) enum BinClass {
 }
 
 impl BinIndex {
-    /// The bin of the class that serves `layout`, if it has at most `most` bytes, of at most [`LOOKED_UP_MAX`] that a bin
-    /// is looked up for, or is a small block's.
+    /// The bin of the class that serves `layout`, if it is a small block's, or has at most `most` bytes, of at most
+    /// [`LOOKED_UP_MAX`] that a bin is looked up for. `most` is a multiple of the system allocator's alignment, and no
+    /// less than small blocks have.
     ///
     /// Compiles to a constant where the layout is one, and to one comparison each of the size and of the alignment where
     /// it is not.

@@ -243,7 +243,7 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a block for which [`ThreadCache::push`] found no room, or was not asked. There is some now if the
+    /// Takes a block for which a push found no room, or was not asked. There is some now if the
     /// thread has just taken over what another held.
     ///
     /// # Safety

@@ -187,7 +187,8 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         block.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    /// A block where `alloc` found none at once, or null.
+    /// A block where `alloc` found none at once, or null. Cold, although some large requests have no other way: next to
+    /// what these take, it is the layout of the fast path around the call that counts.
     ///
     /// # Safety
     ///
@@ -265,7 +266,7 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
         self.passed(layout.size() as isize, Self::pass(request))
     }
 
-    /// Frees a large block.
+    /// Frees a large block that `dealloc` could not at once.
     ///
     /// # Safety
     ///
@@ -276,8 +277,10 @@ impl<L: GlobalAlloc + 'static> Obmalloc<L> {
             // SAFETY: the caller owes that the block is the other allocator's, with this layout.
             return unsafe { self.dealloc_passed(block.as_ptr(), layout) };
         };
+        // A bin that is found at once has just had no room.
+        let is_refused = Self::bin(layout).is_some();
         // SAFETY: the caller owes that the layout is the block's, so the class is, too.
-        if !unsafe { Self::push(block, BinIndex::of_large(class), layout) } {
+        if is_refused || !unsafe { Self::push(block, BinIndex::of_large(class), layout) } {
             // SAFETY: the caller owes the block, which was not taken.
             alone(|| unsafe { thread::dealloc_large_slow(block, class, &self.config) });
         }
@@ -370,7 +373,7 @@ const fn small_class(layout: Layout) -> Option<SizeClass> {
 }
 
 // SAFETY: a block is given out by exactly one of three sides (a size class, a class of large blocks, the
-// other allocator), which the same pure functions of the layout and of the type find again when it is
+// other allocator), which pure functions of the layout and of the type, that agree, find again when it is
 // freed or resized; each side gives blocks of at least the layout's size and alignment that overlap
 // no other; nothing below unwinds.
 unsafe impl<L: GlobalAlloc + 'static> GlobalAlloc for Obmalloc<L> {

@@ -162,7 +162,12 @@ impl LargeCache {
         Some(block)
     }
 
-    /// Takes a block for which [`LargeCache::push`] found no room.
+    /// Undoes what a push without room has counted.
+    pub(crate) fn refuse_push(&self, class: LargeClass) {
+        self.bin(class).refuse_push();
+    }
+
+    /// Takes a block for which a push found no room.
     ///
     /// # Safety
     ///

@@ -21,8 +21,7 @@ const STEPS_LOG2: u32 = LARGE_CLASSES_PER_DOUBLING.ilog2();
 /// Bytes between the smallest classes, of which the larger steps are multiples.
 const STEP_BYTES: usize = SMALL_MAX / LARGE_CLASSES_PER_DOUBLING;
 
-/// The index of the class of all sizes that end in each step. Most requests are of the first few steps, which
-/// lie in one cache line; and to look there takes fewer instructions than a logarithm.
+/// The index of the class of all sizes that end in each step: to look there takes fewer instructions than a logarithm.
 const CLASS_BY_STEP: [u8; LARGE_CACHED_MAX / STEP_BYTES] = {
     let mut classes = [0; LARGE_CACHED_MAX / STEP_BYTES];
     let mut step = SMALL_MAX / STEP_BYTES;

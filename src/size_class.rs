@@ -1,4 +1,5 @@
-//! From a layout to a size class: the one pure function that `alloc`, `dealloc` and `realloc` share.
+//! From a layout to a size class: a pure function, so that what frees or resizes a block finds the class that it was
+//! allocated from. What looks a bin up must agree with it.
 //!
 //! Class `n` (1 to 64) has blocks of `8 * n` bytes. Pools start at a multiple of 4096, and their first block a multiple
 //! of the largest power of two in the class's bytes behind that, so the blocks of a class whose size is a multiple of

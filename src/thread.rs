@@ -282,6 +282,8 @@ fn alloc_large_zeroed_slow(class: LargeClass, chosen: &Config) -> *mut u8 {
 #[inline(never)]
 pub(crate) unsafe fn dealloc_large_slow(block: NonNull<u8>, class: LargeClass, chosen: &Config) {
     keeping_errno(|| {
+        // First, for the program's hook may run then, and see what the thread holds.
+        with_caches(|caches| caches.large.refuse_push(class));
         takes_over(chosen);
         with_caches(|caches| {
             // SAFETY: the caller owes the block; all blocks are of the one heap.

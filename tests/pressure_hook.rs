@@ -1,5 +1,6 @@
-//! A thread's first request is for a large block, it takes over what a thread before it held, and the program's hook
-//! runs in it before the request is served: what the hook frees of that very class must not be lost.
+//! A thread's first request, or free, is of a large block, it takes over what a thread before it held, and the program's
+//! hook runs in it before that is done: what the hook frees of that very class must not be lost, and what it sees of the
+//! thread must be so.
 #![cfg(all(target_os = "linux", not(obmalloc_no_arenas)))]
 
 #[path = "common/chain.rs"]
@@ -32,6 +33,10 @@ static SPARED: Mutex<Chain> = Mutex::new(Chain::new(LARGE));
 static IS_LAST_THREAD: AtomicBool = AtomicBool::new(false);
 static WAS_IN_MAIN: AtomicBool = AtomicBool::new(false);
 static FREED_IN_LAST: AtomicUsize = AtomicUsize::new(0);
+/// Large blocks that the hook saw in the last thread, which then had none.
+static SEEN_IN_LAST: AtomicUsize = AtomicUsize::new(0);
+/// What the last thread frees first, if it is to.
+static FREED_FIRST: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 
 /// Small blocks in use, each of which begins with the one before: the hook frees them while one more is allocated.
 static HELD: AtomicPtr<Link> = AtomicPtr::new(ptr::null_mut());
@@ -41,6 +46,12 @@ struct Link {
 }
 
 const SMALL_LAYOUT: Layout = match Layout::from_size_align(SMALL, align_of::<Link>()) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a layout"),
+};
+
+/// Of large blocks of another class than those that the hook frees.
+const OTHER_LAYOUT: Layout = match Layout::from_size_align(2 * LARGE, 8) {
     Ok(layout) => layout,
     Err(_) => panic!("a layout"),
 };
@@ -75,6 +86,7 @@ fn on_pressure(_: Pressure) {
     if IS_LAST_THREAD.load(Ordering::SeqCst) {
         let cached = || GLOBAL.stats().thread.large_cached_blocks;
         let before = cached();
+        SEEN_IN_LAST.store(before, Ordering::SeqCst);
         *SPARED.lock().expect("no panic before") = Chain::new(LARGE);
         FREED_IN_LAST.store(cached() - before, Ordering::SeqCst);
     } else if !WAS_IN_MAIN.swap(true, Ordering::SeqCst) {
@@ -84,7 +96,7 @@ fn on_pressure(_: Pressure) {
         drop(chain_of(LARGE, 600));
         run_in_thread(hold_some_and_end);
         (0..SMALL_BLOCKS).for_each(|_| hold_one_more());
-        run_in_thread(ask_for_a_large_block);
+        run_in_thread(begin_with_a_large_block);
     }
 }
 
@@ -103,31 +115,51 @@ extern "C" fn hold_some_and_end(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-extern "C" fn ask_for_a_large_block(_: *mut c_void) -> *mut c_void {
+extern "C" fn begin_with_a_large_block(_: *mut c_void) -> *mut c_void {
     IS_LAST_THREAD.store(true, Ordering::SeqCst);
-    let layout = Layout::from_size_align(LARGE, 8).expect("a layout");
-    // SAFETY: the size is not zero.
-    let block = black_box(unsafe { alloc(layout) });
-    assert!(!block.is_null());
-    // SAFETY: the block was just allocated with this layout.
-    unsafe { dealloc(block, layout) };
+    let block = FREED_FIRST.load(Ordering::SeqCst);
+    if block.is_null() {
+        let layout = Layout::from_size_align(LARGE, 8).expect("a layout");
+        // SAFETY: the size is not zero.
+        let block = black_box(unsafe { alloc(layout) });
+        assert!(!block.is_null());
+        // SAFETY: the block was just allocated with this layout.
+        unsafe { dealloc(block, layout) };
+    } else {
+        // SAFETY: allocated with this layout, and given up by who did.
+        unsafe { dealloc(block, OTHER_LAYOUT) };
+    }
     IS_LAST_THREAD.store(false, Ordering::SeqCst);
     ptr::null_mut()
+}
+
+/// Has the hook run in a thread that begins with a large block.
+fn run_hook_in_new_thread() {
+    *SPARED.lock().expect("no panic before") = chain_of(LARGE, 32);
+    // As far as the soft limit, and no further: it is the hook that goes on.
+    while !WAS_IN_MAIN.load(Ordering::SeqCst) {
+        hold_one_more();
+    }
+    assert!(FREED_IN_LAST.load(Ordering::SeqCst) > 0, "the hook did not run in that thread");
+    assert_eq!(SEEN_IN_LAST.load(Ordering::SeqCst), 0, "the thread had no large block");
+    free_all_held();
+    GLOBAL.trim();
+    let large = GLOBAL.stats().large;
+    assert_eq!((large.taken_bytes, large.cached_blocks), (0, 0), "blocks are lost");
 }
 
 #[test]
 fn what_the_hook_frees_before_a_threads_first_request_is_served_is_not_lost() {
     let test = "what_the_hook_frees_before_a_threads_first_request_is_served_is_not_lost";
+    child::passes(test, run_hook_in_new_thread);
+}
+
+#[test]
+fn a_hook_that_runs_before_a_threads_first_free_is_done_sees_the_thread_as_it_is() {
+    let test = "a_hook_that_runs_before_a_threads_first_free_is_done_sees_the_thread_as_it_is";
     child::passes(test, || {
-        *SPARED.lock().expect("no panic before") = chain_of(LARGE, 32);
-        // As far as the soft limit, and no further: it is the hook that goes on.
-        while !WAS_IN_MAIN.load(Ordering::SeqCst) {
-            hold_one_more();
-        }
-        assert!(FREED_IN_LAST.load(Ordering::SeqCst) > 0, "the hook did not run in that thread");
-        free_all_held();
-        GLOBAL.trim();
-        let large = GLOBAL.stats().large;
-        assert_eq!((large.taken_bytes, large.cached_blocks), (0, 0), "blocks are lost");
+        // SAFETY: the size is not zero.
+        FREED_FIRST.store(unsafe { alloc(OTHER_LAYOUT) }, Ordering::SeqCst);
+        run_hook_in_new_thread();
     });
 }

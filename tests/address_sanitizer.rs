@@ -18,6 +18,8 @@ static GLOBAL: Obmalloc = Obmalloc::new();
 const SMALL: Layout = Layout::new::<[u64; 8]>();
 const SMALLEST: Layout = Layout::new::<u64>();
 const LARGE: Layout = Layout::new::<[u64; 500]>();
+/// Of bytes, whose frees take another way.
+const LARGE_BYTES: Layout = Layout::new::<[u8; 4000]>();
 
 /// A block that is used after its free.
 #[derive(Clone, Copy)]
@@ -74,7 +76,7 @@ fn ends_with(test: &str, report: &str, body: fn()) {
 #[test]
 fn blocks_in_use_are_not_reported() {
     child::passes("blocks_in_use_are_not_reported", || {
-        for layout in [SMALLEST, SMALL, LARGE] {
+        for layout in [SMALLEST, SMALL, LARGE, LARGE_BYTES] {
             let blocks = [(); 100].map(|()| Block::new(layout));
             blocks.iter().for_each(|block| block.free());
             let blocks = [(); 100].map(|()| Block::new(layout));

@@ -46,10 +46,13 @@ copy_sources() {
     replace src/trim.rs 's/use core::sync::atomic::{AtomicUsize, Ordering};/use core::sync::atomic::Ordering;\nuse crate::sync::testing::Counter as AtomicUsize;/'
     # A heap that fits on the small stacks of the model checker's threads.
     replace src/config.rs 's/SHARD_COUNT: usize = 8/SHARD_COUNT: usize = 2/'
-    replace src/config.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 8/'
+    replace src/config/depots.rs 's/ DEPOT_MAGAZINES: usize = 64/ DEPOT_MAGAZINES: usize = 8/'
     replace src/config.rs 's/LARGE_DEPOT_MAGAZINES: usize = 64/LARGE_DEPOT_MAGAZINES: usize = 8/'
     replace src/config.rs 's/LARGE_DEPOT_BYTES_MIN: usize = 4 << 20/LARGE_DEPOT_BYTES_MIN: usize = 1200/'
     replace src/block.rs 's/ next: Link,/ next: crate::sync::testing::Cell<Link>,/'
+    replace src/block.rs 's/ below: Link,/ below: crate::sync::testing::Cell<Link>,/'
+    replace src/block.rs 's/(\*cover.as_ptr()).below = noted/(*cover.as_ptr()).below.set(noted)/'
+    replace src/block.rs 's/(\*cover.as_ptr()).below }/(*cover.as_ptr()).below.get() }/'
     replace src/block.rs 's/(\*block.as_ptr()).next/&.get()/'
     replace src/block.rs 's/block.write(Block { next })/(*block.as_ptr()).next.set(next)/'
 }
@@ -113,7 +116,7 @@ sed -n '/executions/s/^[.]*/loom: /p' "$log"
 mistake 'a lock that keeps nobody out' src/sync/modelled.rs \
     's/self.mutex.get_or_init(|| \(Box::leak([^|]*)))\))/\1/'
 mistake 'a new pool is seen by others before its first blocks are carved' src/heap.rs \
-    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(heap.used.push(pool);\)\n        }/\2\ndrop(heap);\n\1\nif pool.is_full() { self.lock(shard, class).used.remove(pool); }/'
+    's/\(let range = pool.carve(class, most);\)\n        if !pool.is_full() {\n *\(heap.used.push(pool);\)\n        }/\2\ndrop(heap);\n\1\nif pool.is_full() { self.lock(shard, class).used.remove(pool); }/;s/        self.learn_swing(class, &mut heap, range.len() as u32);\n//'
 mistake 'a pool that was carved to its end stays linked' src/heap/class.rs \
     's/\(let range = pool.carve(class, most);\)\n        if pool.is_full() {[^}]*}/\1/'
 mistake 'an emptied pool stays linked in its class' src/heap/class.rs \
@@ -125,9 +128,15 @@ mistake 'the rest of a fresh range comes back without the lock' src/heap.rs \
 mistake 'blocks that others carved are taken for virgin ones' src/pool.rs \
     's/if end_of_range == Some(end_of_carved)/if end_of_range.is_some()/'
 mistake 'a depot keeps the magazine that it gives' src/depot.rs \
-    's/let magazine = self.replace(top, Magazine::EMPTY);/let magazine = self.replace(top, Magazine::EMPTY);\nlet (head, len) = magazine.into_chain();\nself.replace(top, unsafe { Magazine::from_chain(head, len) });\nlet magazine = unsafe { Magazine::from_chain(head, len) };/'
+    's/min(top);\n        let magazine = self.replace(top, Magazine::EMPTY);/min(top);\nlet magazine = self.replace(top, Magazine::EMPTY);\nlet (head, len) = magazine.into_chain();\nself.replace(top, unsafe { Magazine::from_chain(head, len) });\nlet magazine = unsafe { Magazine::from_chain(head, len) };/'
 mistake 'two depots keep their magazines on one shelf' src/heap/class.rs \
     's/self.shelves.depot(self.index,/self.shelves.depot(0,/'
+mistake 'what a pile covers is lost' src/depot.rs \
+    's/self.replace(top, below);\n        self.base.piled -=/drop(below);\nself.base.piled -=/'
+mistake 'a pile keeps the magazine that it gives' src/depot.rs \
+    's/self.replace(top, below);\n        self.base.piled -= magazine.len();/drop(below);\nlet (head, len) = magazine.into_chain();\nself.replace(top, unsafe { Magazine::from_chain(head, len) });\nlet magazine = unsafe { Magazine::from_chain(head, len) };/'
+mistake 'a magazine goes on a pile behind the lock of another class' src/heap/depots.rs \
+    's/let put = heap.put(class, magazine, stock);/drop(heap);\nlet mut heap = self.lock(home, SizeClass::all().next().unwrap());\nlet put = heap.put(class, magazine, stock);/'
 mistake 'pools are given to arenas with the lock of their class held' src/heap.rs \
     's/drop(heap);\n        self.arenas.give_pools(empty);/self.arenas.give_pools(empty);\ndrop(heap);/'
 mistake 'a new arena is linked twice' src/arena.rs \
@@ -153,7 +162,7 @@ mistake 'a pool is linked in another shard than its own' src/heap.rs \
 mistake 'a fork leaves the lock of the arenas open' src/heap/standstill.rs \
     's/        self.arenas.lock_for_fork();\n//'
 mistake 'the class of a pool is noted after its first blocks are out' src/heap.rs \
-    's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2drop(heap);\n\1/'
+    's/\(        self.arenas.map().set(pool.address(), class);\n\)\(.*used.push(pool);\n        }\n\)/\2drop(heap);\n\1/;s/        self.learn_swing(class, &mut heap, range.len() as u32);\n//'
 mistake 'the class of a pool is cleared after its arena has the pool' src/arena.rs \
     's/        let mut lists = self.lists.lock();\n        while let Some(pool) = pools.pop() {\(.*\)            self.map.clear(address);\n            going += usize::from(lists.give_pool(pool, now));\n        }\n/        while let Some(pool) = pools.pop() {\1going += usize::from(self.lists.lock().give_pool(pool, now));\nself.map.clear(address);\n}\nlet mut lists = self.lists.lock();\n/'
 mistake 'a survey does not keep the classes as they were' src/heap/standstill.rs \

@@ -4,6 +4,7 @@
 //! A [`Magazine`] owns its chain: each block of the heap is in use, virgin, or in exactly one chain.
 
 use core::array::from_fn;
+use core::num::NonZero;
 use core::ptr::NonNull;
 
 use crate::config::SMALL_MAX;
@@ -18,21 +19,35 @@ const NEAR_BYTES: usize = 4 * SORTED_STEP_BYTES;
 /// A magazine is not sorted whose blocks lie in runs, each near the one before, of so many in the mean.
 const BLOCKS_PER_RUN_UNSORTED: u32 = 4;
 
-/// Piles that each pass of a sort deals blocks out to.
-const PILES: usize = 32;
+/// Buckets that each pass of a sort deals blocks out to.
+const BUCKETS: usize = 32;
 
 /// The range within which blocks are in the order of their addresses after two passes: 512 KiB.
-const SORTED_AT_FIRST_BYTES: usize = SORTED_STEP_BYTES * PILES * PILES;
+const SORTED_AT_FIRST_BYTES: usize = SORTED_STEP_BYTES * BUCKETS * BUCKETS;
 
 /// The same after the third, which is for blocks that are further from each other: 16 MiB.
 #[cfg(test)]
-pub(crate) const SORTED_RANGE_BYTES: usize = SORTED_AT_FIRST_BYTES * PILES;
+pub(crate) const SORTED_RANGE_BYTES: usize = SORTED_AT_FIRST_BYTES * BUCKETS;
 
 /// The first word of a free block.
 #[repr(transparent)]
 pub(crate) struct Block {
     next: Link,
 }
+
+/// The first two words of a free block at the head of a covering magazine, see [`Magazine::cover`].
+#[repr(C)]
+struct Cover {
+    block: Block,
+    /// The head of the magazine below, with the number of its blocks in the bits that no address uses.
+    below: Link,
+}
+
+/// Bytes of a block that can head a covering magazine, at least.
+pub(crate) const COVER_BYTES: usize = size_of::<Cover>();
+
+/// From this bit on an address is zero, as far as magazines are covered: on machines of 64 bits those of all processes are.
+const ADDRESS_BITS: u32 = usize::BITS - u16::BITS;
 
 /// Where `block` is.
 pub(crate) fn address_of(block: NonNull<Block>) -> usize {
@@ -235,19 +250,19 @@ impl Magazine {
     /// already, up or down, which hardware foresees as well.
     ///
     /// By distribution, the least digit first (Knuth, "The Art of Computer Programming", volume 3, 5.2.5), with no
-    /// branch that depends on an address. Out of line, so that the piles are on no other function's stack.
+    /// branch that depends on an address. Out of line, so that the buckets are on no other function's stack.
     #[inline(never)]
     pub(crate) fn sorted(mut self) -> Self {
         if self.jumps() * BLOCKS_PER_RUN_UNSORTED < self.len {
             return self;
         }
-        let mut piles = Piles::new();
-        let differing = piles.deal(&mut self, SORTED_STEP_BYTES.ilog2());
-        piles.deal(&mut self, (SORTED_STEP_BYTES * PILES).ilog2());
+        let mut buckets = Buckets::new();
+        let differing = buckets.deal(&mut self, SORTED_STEP_BYTES.ilog2());
+        buckets.deal(&mut self, (SORTED_STEP_BYTES * BUCKETS).ilog2());
         if differing >= SORTED_AT_FIRST_BYTES {
-            piles.deal(&mut self, SORTED_AT_FIRST_BYTES.ilog2());
+            buckets.deal(&mut self, SORTED_AT_FIRST_BYTES.ilog2());
         }
-        unpoison(NonNull::from(&mut piles).cast(), size_of::<Piles>());
+        unpoison(NonNull::from(&mut buckets).cast(), size_of::<Buckets>());
         self
     }
 
@@ -262,6 +277,52 @@ impl Magazine {
             last = next;
         }
         jumps
+    }
+
+    /// Whether another magazine can cover this one, which may be empty, and so be all that is to be known of both.
+    pub(crate) fn can_be_covered(&self) -> bool {
+        self.head.map_or(0, address_of) >> ADDRESS_BITS == 0 && self.len <= u32::from(u16::MAX)
+    }
+
+    /// Notes `below` in the first block, until [`Magazine::uncover`].
+    ///
+    /// # Safety
+    ///
+    /// - `below` can be covered, and this magazine has a block.
+    /// - Its blocks have [`COVER_BYTES`] at least.
+    pub(crate) unsafe fn cover(&self, below: Self) {
+        debug_check!(below.can_be_covered(), "magazine cannot be covered", below.len() as usize);
+        let Some(first) = self.head else { return };
+        let len = (below.len as usize) << ADDRESS_BITS;
+        let noted = below.head.map(|head| head.map_addr(|address| address | len));
+        let cover: NonNull<Cover> = first.cast();
+        unpoison(first.cast(), COVER_BYTES);
+        // SAFETY: a block of this magazine's own chain, for which the caller owes the bytes.
+        unsafe { (*cover.as_ptr()).below = noted };
+        poison(first.cast(), COVER_BYTES);
+    }
+
+    /// The magazine that this one covers, and then does no more.
+    ///
+    /// # Safety
+    ///
+    /// - [`Magazine::cover`] was the last to note one in its first block.
+    pub(crate) unsafe fn uncover(&self) -> Self {
+        let Some(first) = self.head else { return Self::EMPTY };
+        let cover: NonNull<Cover> = first.cast();
+        unpoison(first.cast(), COVER_BYTES);
+        // SAFETY: a block of this magazine's own chain, of which the caller owes that it has a cover.
+        let noted = unsafe { (*cover.as_ptr()).below };
+        poison(first.cast(), COVER_BYTES);
+        let Some(noted) = noted else { return Self::EMPTY };
+        let len = address_of(noted) >> ADDRESS_BITS;
+        let head = address_of(noted) % (1 << ADDRESS_BITS);
+        let Some(address) =
+            NonZero::new(head).filter(|_| len > 0 && head.is_multiple_of(align_of::<Block>()))
+        else {
+            abort_corrupt("block written after its free", address_of(first));
+        };
+        Self { head: Some(noted.map_addr(|_| address)), len: len as u32 }
     }
 
     /// Whether the chain has as many blocks as it says. Walks it.
@@ -291,19 +352,19 @@ fn break_off(magazine: &Magazine) -> ! {
 }
 
 /// Where a magazine's blocks are dealt out to.
-struct Piles {
-    /// Links of blocks that are none, so that the first block of a pile follows another as all do.
-    starts: [Link; PILES],
-    ends: [NonNull<Block>; PILES],
+struct Buckets {
+    /// Links of blocks that are none, so that the first block of a bucket follows another as all do.
+    starts: [Link; BUCKETS],
+    ends: [NonNull<Block>; BUCKETS],
 }
 
-impl Piles {
+impl Buckets {
     fn new() -> Self {
-        Self { starts: [None; PILES], ends: [NonNull::dangling(); PILES] }
+        Self { starts: [None; BUCKETS], ends: [NonNull::dangling(); BUCKETS] }
     }
 
-    /// Deals all blocks out to piles, each to that which its address names from bit `shift` on, and puts the piles
-    /// behind each other. What was in a pile's order before still is. Returns the bits in which the addresses of any
+    /// Deals all blocks out to buckets, each to that which its address names from bit `shift` on, and puts the buckets
+    /// behind each other. What was in a bucket's order before still is. Returns the bits in which the addresses of any
     /// two blocks differ.
     ///
     /// Out of line, or else the compiler keeps the addresses of the starts in registers, and has none left.
@@ -313,14 +374,14 @@ impl Piles {
         let mut differing = 0;
         let start = NonNull::from(&mut self.starts).cast::<Block>();
         // SAFETY: inside of the array.
-        self.ends = from_fn(|pile| unsafe { start.add(pile) });
+        self.ends = from_fn(|bucket| unsafe { start.add(bucket) });
         let mut left = magazine.head;
         for _ in 0..magazine.len {
             let Some(block) = left else { break_off(magazine) };
             // SAFETY: a block of the magazine's own chain.
             left = unsafe { next_of(block) };
             differing |= address_of(block) ^ first;
-            let end = &mut self.ends[(address_of(block) >> shift) % PILES];
+            let end = &mut self.ends[(address_of(block) >> shift) % BUCKETS];
             // SAFETY: a start, or a block of the magazine's own chain that was dealt out before.
             unsafe { link(*end, Some(block)) };
             *end = block;
@@ -329,12 +390,12 @@ impl Piles {
             break_off(magazine);
         }
         let mut behind = None;
-        for pile in (0..PILES).rev() {
+        for bucket in (0..BUCKETS).rev() {
             // SAFETY: a start, or a block of the magazine's own chain.
-            unsafe { link(self.ends[pile], behind) };
+            unsafe { link(self.ends[bucket], behind) };
             // SAFETY: inside of the array.
-            let start = unsafe { start.add(pile) };
-            // SAFETY: a start, which the first block of the pile follows, or else what is behind.
+            let start = unsafe { start.add(bucket) };
+            // SAFETY: a start, which the first block of the bucket follows, or else what is behind.
             behind = unsafe { next_of(start) };
         }
         magazine.head = behind;

@@ -305,7 +305,7 @@ impl ThreadCache {
             Direction::OneWay { runs } => {
                 self.was_one_way.set(true);
                 // SAFETY: as above.
-                let runs = runs + unsafe { heap.give_back(class, staying) };
+                let runs = runs + unsafe { heap.flush(class, staying) }.runs();
                 // Each block that stays may be the last of its pool, where they come back in no order: the
                 // longer this goes on, the fewer stay. Those that come back in order have few pools between them.
                 if blocks < runs * ORDERED_BLOCKS_PER_RUN {

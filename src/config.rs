@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod choices;
+mod depots;
 mod limits;
 
 use core::time::Duration;
@@ -13,6 +14,11 @@ use static_assertions::const_assert;
 
 pub(crate) use choices::PressureHook;
 pub use choices::{Pressure, SystemTuning};
+pub(crate) use depots::{
+    DEPOT_BYTES_MAX, DEPOT_LOOK_FLUSHES, DEPOT_MAGAZINES, MAPPED_PER_PILED, ONE_WAY_FLUSHES,
+    SHELF_MAGAZINES, SHRUNK_PER_ARENA, SWING_BYTES_MAX, SWING_FLUSHES, SWING_LOOKS, SWING_SLACK,
+    UNUSED_BYTES_PER_LOOK_MAX, WENT_PER_PILED,
+};
 pub(crate) use limits::{ArenaBounds, CacheLimits};
 
 /// Bytes between two neighbouring size classes, and the least alignment of a block.
@@ -67,23 +73,6 @@ pub const SHARD_COUNT: usize = 8;
 /// Runs of blocks that go back to their pools at most while a lock is held once, to bound that time, and what lies on
 /// the stack meanwhile: in a debug build few bytes of the smallest one are left.
 pub const GIVE_RUNS_MAX: usize = 12;
-
-/// Full magazines that a depot, of one class in one shard, holds at most: so much of what a program
-/// frees and asks for again, at times, comes back without a walk through its blocks.
-pub const DEPOT_MAGAZINES: usize = 64;
-
-/// Magazines of a depot that lie side by side: those of one cache line.
-pub const SHELF_MAGAZINES: usize = 4;
-
-/// Bytes that the depots of all classes in one shard hold at most.
-pub const DEPOT_BYTES_MAX: usize = 1 << 20;
-
-/// Flushes to a depot between two looks at how many of its magazines were of use.
-pub const DEPOT_LOOK_FLUSHES: u32 = 64;
-
-/// Flushes to a depot, with no refill between, after which it is emptied as well: what
-/// only ever comes back is not about to be asked for.
-pub const ONE_WAY_FLUSHES: u32 = DEPOT_MAGAZINES as u32;
 
 /// Blocks of one pool that follow each other, in the mean of a magazine, where these come back in order.
 pub const ORDERED_BLOCKS_PER_RUN: u32 = 4;

@@ -2,14 +2,16 @@
 //! 2001).
 //!
 //! A depot is called with its lock held, behind which its [`DepotBase`] lies, with its lowest magazines; the others
-//! lie on [`Shelves`] with those of other depots. A [`Stock`] is called by any thread.
+//! lie on [`Shelves`] with those of other depots. On top of these, where the program has shown that so many are of use,
+//! magazines pile up that need no place: each is noted in the first block of the one above. A [`Stock`] is called by
+//! any thread.
 
 use core::ops::DerefMut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::block::Magazine;
 use crate::config::{CLASS_COUNT, DEPOT_LOOK_FLUSHES, SHELF_MAGAZINES};
-use crate::os::debug_check;
+use crate::os::{abort_corrupt, debug_check};
 use crate::sync::Guarded;
 
 /// Magazines that leave for one that comes, at most, to bound the time of a flush.
@@ -34,7 +36,10 @@ const EVICTION_LOOKS_MAX: usize = CLASS_COUNT;
 /// Relaxed: the numbers bound the depots, and guard nothing. A magazine is counted before it is in its
 /// depot and until it has left it, so that the count is never below what the depots hold.
 pub(crate) struct Stock {
+    /// Of magazines that have a place.
     bytes: AtomicUsize,
+    /// Of those in piles.
+    piled_bytes: AtomicUsize,
     next_to_leave: AtomicUsize,
     /// Magazines that came when it was full.
     came_when_full: AtomicUsize,
@@ -45,6 +50,7 @@ impl Stock {
     pub(crate) const fn new() -> Self {
         Self {
             bytes: AtomicUsize::new(0),
+            piled_bytes: AtomicUsize::new(0),
             next_to_leave: AtomicUsize::new(0),
             came_when_full: AtomicUsize::new(0),
         }
@@ -61,9 +67,25 @@ impl Stock {
         debug_check!(before >= bytes, "depots give more than they hold", bytes);
     }
 
-    /// Bytes that the depots hold.
+    /// Counts a magazine that is about to come to a pile.
+    pub(crate) fn comes_to_pile(&self, bytes: usize) {
+        self.piled_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a magazine that has left a pile.
+    pub(crate) fn leaves_pile(&self, bytes: usize) {
+        let before = self.piled_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_check!(before >= bytes, "piles give more than they hold", bytes);
+    }
+
+    /// Bytes that the depots hold, in places.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they hold in piles.
+    pub(crate) fn piled_bytes(&self) -> usize {
+        self.piled_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a magazine that was counted has a place, where the depots may hold so many bytes. Where they hold them, a
@@ -135,8 +157,12 @@ impl<const DEPOTS: usize, const HEIGHT: usize> Shelves<DEPOTS, HEIGHT> {
 /// and what it knows of all, to find out about how many of them are of use (the working set of Bonwick and
 /// Adams, 2001): as many as it never went below for a while lay at its bottom for nothing.
 pub(crate) struct DepotBase {
+    /// Magazines that have a place. If there is a pile, that of the highest, or the lowest of all, has the pile's top
+    /// instead, which covers the others and, last, what was there.
     magazines: u32,
     blocks: u32,
+    /// Of those, the ones in the pile.
+    piled: u32,
     /// The fewest magazines since the last look.
     least: u32,
     /// Flushes since the last look.
@@ -148,12 +174,24 @@ pub(crate) struct DepotBase {
 
 impl DepotBase {
     /// That of a depot without magazines.
-    pub(crate) const EMPTY: Self =
-        Self { magazines: 0, blocks: 0, least: 0, flushes: 0, unused: 0, bottom: EMPTY_ROW };
+    pub(crate) const EMPTY: Self = Self {
+        magazines: 0,
+        blocks: 0,
+        piled: 0,
+        least: 0,
+        flushes: 0,
+        unused: 0,
+        bottom: EMPTY_ROW,
+    };
 
     /// Blocks that the depot holds.
     pub(crate) fn blocks(&self) -> usize {
         self.blocks as usize
+    }
+
+    /// Blocks in the pile.
+    pub(crate) fn piled(&self) -> u32 {
+        self.piled
     }
 }
 
@@ -185,11 +223,11 @@ impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
         }
     }
 
-    /// Keeps a magazine, or hands it back if the depot is full.
+    /// Keeps a magazine in a place, or hands it back if there is none, or a pile.
     #[inline]
     pub(crate) fn push(&mut self, magazine: Magazine) -> Option<Magazine> {
         let height = self.base.magazines;
-        if height == Self::MAGAZINES_MAX {
+        if height == Self::MAGAZINES_MAX || self.base.piled > 0 {
             return Some(magazine);
         }
         self.base.magazines = height + 1;
@@ -199,9 +237,56 @@ impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
         None
     }
 
-    /// The magazine that came last.
+    /// Where the top of a pile is: in the highest place that was taken before, or the lowest.
+    fn place_of_pile(&self) -> u32 {
+        self.base.magazines.saturating_sub(1)
+    }
+
+    /// Piles a magazine up, or hands it back if that cannot be.
+    ///
+    /// # Safety
+    ///
+    /// - The blocks of this depot have [`COVER_BYTES`](crate::block::COVER_BYTES) at least.
+    pub(crate) unsafe fn pile(&mut self, magazine: Magazine) -> Option<Magazine> {
+        let top = self.place_of_pile();
+        let below = self.replace(top, Magazine::EMPTY);
+        if magazine.is_empty() || !below.can_be_covered() {
+            self.replace(top, below);
+            return Some(magazine);
+        }
+        // SAFETY: just seen, and the caller owes the size.
+        unsafe { magazine.cover(below) };
+        let len = magazine.len();
+        self.replace(top, magazine);
+        self.base.piled += len;
+        self.base.blocks += len;
+        None
+    }
+
+    /// The top of the pile, if there is one.
+    fn pop_pile(&mut self) -> Option<Magazine> {
+        if self.base.piled == 0 {
+            return None;
+        }
+        let top = self.place_of_pile();
+        let magazine = self.replace(top, Magazine::EMPTY);
+        if magazine.is_empty() {
+            abort_corrupt("block written after its free", self.index);
+        }
+        // SAFETY: as long as blocks are piled, the top place has a magazine that covers another.
+        let below = unsafe { magazine.uncover() };
+        self.replace(top, below);
+        self.base.piled -= magazine.len();
+        self.base.blocks -= magazine.len();
+        Some(magazine)
+    }
+
+    /// The magazine that came last, from the pile or a place.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Magazine> {
+        if self.base.piled > 0 {
+            return self.pop_pile();
+        }
         let top = self.base.magazines.checked_sub(1)?;
         self.base.magazines = top;
         self.base.least = self.base.least.min(top);
@@ -211,9 +296,12 @@ impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
     }
 
     /// Takes the magazine at the bottom if it is of no use; to be called with
-    /// each flush.
+    /// each flush. Not while there is a pile: then all below it is.
     pub(crate) fn pop_unused(&mut self) -> Option<Magazine> {
         let base = &mut *self.base;
+        if base.piled > 0 {
+            return None;
+        }
         base.flushes += 1;
         if base.flushes >= DEPOT_LOOK_FLUSHES {
             base.flushes = 0;
@@ -243,6 +331,17 @@ impl<B: DerefMut<Target = DepotBase>, const DEPOTS: usize, const HEIGHT: usize>
 
     /// Whether each magazine is in its place, and as long as it says, and all blocks are counted.
     pub(crate) fn is_valid(&mut self) -> bool {
+        let pile: Vec<Magazine> = core::iter::from_fn(|| self.pop_pile()).collect();
+        let is_valid = pile.iter().all(Magazine::is_valid) && self.are_places_valid();
+        for magazine in pile.into_iter().rev() {
+            // SAFETY: as before.
+            let refused = unsafe { self.pile(magazine) };
+            assert!(refused.is_none());
+        }
+        is_valid
+    }
+
+    fn are_places_valid(&mut self) -> bool {
         let mut blocks = 0;
         let in_place = (0..Self::MAGAZINES_MAX).all(|height| {
             let magazine = self.replace(height, Magazine::EMPTY);

@@ -15,8 +15,10 @@
 //! depot, or in the free chain of its pool.
 
 mod class;
+mod depots;
 mod parked;
 mod standstill;
+mod swing;
 
 use core::num::NonZero;
 use core::ops::DerefMut;
@@ -27,9 +29,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::block::{Block, Magazine};
-use crate::config::{
-    CLASS_COUNT, DEPOT_BYTES_MAX, GIVE_RUNS_MAX, MAGAZINE_BYTES_MAX, ONE_WAY_FLUSHES, SHARD_COUNT,
-};
+use crate::config::{CLASS_COUNT, GIVE_RUNS_MAX, SHARD_COUNT};
 use crate::depot::Stock;
 use crate::os::{PageSource, debug_check};
 use crate::pool::{FreshRange, Pool, PoolList, Shard, pop_run};
@@ -48,6 +48,15 @@ pub(crate) enum Supply {
     Fresh(FreshRange),
 }
 
+impl Supply {
+    fn blocks(&self) -> u32 {
+        match self {
+            Self::Magazine(magazine) => magazine.len(),
+            Self::Fresh(range) => range.len() as u32,
+        }
+    }
+}
+
 /// Where the blocks of a class are going.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -56,6 +65,16 @@ pub(crate) enum Direction {
     /// So many have come back since one was asked for that nothing should be kept. The magazine that just came
     /// went to its pools, in so many runs.
     OneWay { runs: u32 },
+}
+
+impl Direction {
+    /// Runs that what just came went to its pools in, if it did.
+    pub(crate) fn runs(self) -> u32 {
+        match self {
+            Self::BothWays => 0,
+            Self::OneWay { runs } => runs,
+        }
+    }
 }
 
 /// The shared heap, over a source of pages. A value, so that there could be several.
@@ -71,6 +90,14 @@ pub(crate) struct Heap<P> {
     /// Whether a thread has ever left what it held.
     has_parked: AtomicBool,
     shards: [[Lock<ClassHeap>; CLASS_COUNT]; SHARD_COUNT],
+    /// Whether anything has ever gone to the pools in a drop.
+    has_dropped: AtomicBool,
+    /// Bytes that the depots may keep of drops.
+    allowed_bytes: AtomicUsize,
+    /// Looks at that.
+    pile_looks: AtomicUsize,
+    /// The class, of all shards in turn, whose pile shrinks next.
+    next_to_shrink: AtomicUsize,
     /// What the depots of each shard hold.
     stocks: [CachePadded<Stock>; SHARD_COUNT],
     /// What the depots of each shard keep their magazines on.
@@ -102,6 +129,10 @@ impl<P: PageSource> Heap<P> {
             shards_joined: AtomicUsize::new(0),
             has_parked: AtomicBool::new(false),
             shards: [const { [const { Lock::new(ClassHeap::EMPTY) }; CLASS_COUNT] }; SHARD_COUNT],
+            has_dropped: AtomicBool::new(false),
+            allowed_bytes: AtomicUsize::new(0),
+            pile_looks: AtomicUsize::new(0),
+            next_to_shrink: AtomicUsize::new(0),
             stocks: [const { CachePadded::new(Stock::new()) }; SHARD_COUNT],
             shelves: [const { HeapShelves::new() }; SHARD_COUNT],
             parked: [const { Lock::new(Parked::NOTHING) }; SHARD_COUNT],
@@ -160,6 +191,7 @@ impl<P: PageSource> Heap<P> {
         for shard in self.joined_from(Shard::FIRST) {
             if self.is_left(shard) { self.empty_depots_of(shard) } else { self.age_parked(shard) }
         }
+        self.age_piles();
     }
 
     /// In a forked child, no thread but the caller's is left in any shard; `joined` is the caller's.
@@ -196,6 +228,7 @@ impl<P: PageSource> Heap<P> {
             .or_else(|| Some(self.use_pool(self.arenas.take_pool(shard)?, shard, class, most)))
             .or_else(|| self.joined_from(shard).find_map(refill_from))
             .or_else(|| {
+                self.shrink_piles_for_arena();
                 Some(self.use_pool(self.arenas.map_and_take_pool(shard)?, shard, class, most))
             })
     }
@@ -208,15 +241,13 @@ impl<P: PageSource> Heap<P> {
             "class in disorder",
             class.index()
         );
-        let Some(magazine) = heap.depot().pop() else { return heap.gather(class, most) };
+        let Some(leaving) = heap.pop() else {
+            let supply = heap.gather(class, most)?;
+            self.learn_swing(class, &mut heap, supply.blocks());
+            return Some(supply);
+        };
         drop(heap);
-        self.stock(shard).leaves(bytes_of(class, &magazine));
-        Some(Supply::Magazine(magazine))
-    }
-
-    /// Whether the depots of `shard` have place for a magazine.
-    pub(crate) fn has_place(&self, shard: Shard) -> bool {
-        self.stock(shard).bytes() + MAGAZINE_BYTES_MAX <= DEPOT_BYTES_MAX
+        Some(Supply::Magazine(self.uncount(shard, class, leaving)))
     }
 
     fn stock(&self, shard: Shard) -> &Stock {
@@ -239,84 +270,8 @@ impl<P: PageSource> Heap<P> {
         if !pool.is_full() {
             heap.used.push(pool);
         }
+        self.learn_swing(class, &mut heap, range.len() as u32);
         Supply::Fresh(range)
-    }
-
-    /// Takes a full magazine: for the depot of the shard that its first block came from, where it
-    /// will be asked for, or for the pools where that depot is full or not worth it.
-    ///
-    /// # Safety
-    ///
-    /// - The blocks came from this class of this heap.
-    pub(crate) unsafe fn flush(&self, class: SizeClass, magazine: Magazine) -> Direction {
-        self.tick();
-        let Some(first) = magazine.first() else { return Direction::BothWays };
-        // SAFETY: the caller owes where the block came from.
-        let home = unsafe { shard_of(first) };
-        // SAFETY: the caller owes where the blocks came from.
-        let direction = unsafe { self.put_in_depot(home, class, magazine) };
-        if matches!(direction, Direction::BothWays) {
-            self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
-                let class = SizeClass::all().nth(index % CLASS_COUNT);
-                class.is_some_and(|class| self.evict(home, class))
-            });
-        }
-        direction
-    }
-
-    /// Takes a full magazine for the depot of `home`, or gives it back to the pools, with all that the depot holds where
-    /// that is not worth it.
-    ///
-    /// # Safety
-    ///
-    /// - The blocks came from this class of this heap.
-    unsafe fn put_in_depot(&self, home: Shard, class: SizeClass, magazine: Magazine) -> Direction {
-        self.stock(home).comes(bytes_of(class, &magazine));
-        let mut heap = self.lock(home, class);
-        heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
-        let one_way = heap.flushes_since_refill > ONE_WAY_FLUSHES;
-        let finds_place = !one_way && self.stock(home).finds_place(DEPOT_BYTES_MAX);
-        let mut depot = heap.depot();
-        let overflow = if finds_place { depot.push(magazine) } else { Some(magazine) };
-        let unused = depot.pop_unused();
-        let holds_any = heap.depot.blocks() > 0;
-        drop(heap);
-        // SAFETY: the caller owes where the blocks came from.
-        let leave = |magazine| unsafe { self.leave_depot(home, class, magazine) };
-        let runs = overflow.map_or(0, leave);
-        if let Some(magazine) = unused {
-            leave(magazine);
-        }
-        if !one_way {
-            return Direction::BothWays;
-        }
-        if holds_any {
-            self.empty_depot(home, class);
-        }
-        Direction::OneWay { runs }
-    }
-
-    /// Has a depot let a magazine leave, and says if it had one.
-    fn evict(&self, shard: Shard, class: SizeClass) -> bool {
-        let evicted = self.lock(shard, class).depot().pop();
-        let has_evicted = evicted.is_some();
-        if let Some(magazine) = evicted {
-            // SAFETY: what the depot holds came through `flush`.
-            unsafe { self.leave_depot(shard, class, magazine) };
-        }
-        has_evicted
-    }
-
-    /// Gives back a magazine that has just left the depot of `shard`, or found no place there, and returns the
-    /// number of its runs.
-    ///
-    /// # Safety
-    ///
-    /// - The blocks came from this class of this heap.
-    unsafe fn leave_depot(&self, shard: Shard, class: SizeClass, magazine: Magazine) -> u32 {
-        self.stock(shard).leaves(bytes_of(class, &magazine));
-        // SAFETY: the caller owes where the blocks came from.
-        unsafe { self.give_back(class, magazine) }
     }
 
     /// Gives blocks back to their pools, and returns the number of runs, of blocks of one pool that follow
@@ -390,15 +345,6 @@ impl<P: PageSource> Heap<P> {
         given
     }
 
-    /// Gives a magazine back that the depot of `shard` has for nothing, if there is one.
-    pub(crate) fn give_back_unused(&self, shard: Shard, class: SizeClass) {
-        let unused = self.lock(shard, class).depot().pop_unused();
-        if let Some(magazine) = unused {
-            // SAFETY: what the depot holds came through `flush`.
-            unsafe { self.leave_depot(shard, class, magazine) };
-        }
-    }
-
     /// Gives back what is left of a range of virgin blocks.
     ///
     /// # Safety
@@ -413,24 +359,6 @@ impl<P: PageSource> Heap<P> {
         heap.relink(pool, change, &mut empty);
         drop(heap);
         self.arenas.give_pools(empty);
-    }
-
-    /// Empties all depots, and gives back what waits for threads, so that pools which only that kept from being
-    /// empty can serve any class.
-    pub(crate) fn empty_depots(&self) {
-        self.joined_from(Shard::FIRST).for_each(|shard| self.empty_depots_of(shard));
-    }
-
-    fn empty_depots_of(&self, shard: Shard) {
-        self.empty_parked(shard);
-        if self.stock(shard).bytes() > 0 {
-            SizeClass::all().for_each(|class| self.empty_depot(shard, class));
-        }
-    }
-
-    /// Empties a depot, one magazine at a time so that nobody waits long.
-    fn empty_depot(&self, shard: Shard, class: SizeClass) {
-        while self.evict(shard, class) {}
     }
 
     /// Which class has which pool, for look-ups by address.

@@ -102,3 +102,63 @@ fn a_depot_holds_as_many_magazines_as_it_may_and_gives_the_last_first() {
     assert!(left.pop().is_none() && right.pop().is_none());
     assert_eq!(left.base.blocks(), 0);
 }
+
+/// Blocks of two words, for a magazine each.
+fn magazine_in(places: &mut [[usize; 2]]) -> Magazine {
+    let mut magazine = Magazine::EMPTY;
+    for place in places {
+        // SAFETY: a place of the test's own, which nothing else is done with.
+        unsafe { magazine.push(NonNull::from(place).cast()) };
+    }
+    magazine
+}
+
+#[test]
+fn a_pile_gives_the_last_first_and_then_what_it_lies_on() {
+    for in_places in 0..3 {
+        let shelves: Shelves<1, { shelves_above_base(2 * SHELF_MAGAZINES) }> = Shelves::new();
+        let mut base = DepotBase::EMPTY;
+        // SAFETY: of this thread alone.
+        let mut depot = unsafe { shelves.depot(0, &mut base) };
+        let mut places = [[[0; 2]; 9]; 6];
+        let mut magazines: Vec<Magazine> = (places.iter_mut().enumerate())
+            .map(|(number, places)| magazine_in(&mut places[..=number]))
+            .collect();
+        magazines.reverse();
+        for _ in 0..in_places {
+            assert!(depot.push(magazines.pop().expect("six")).is_none());
+        }
+        while let Some(magazine) = magazines.pop() {
+            // SAFETY: blocks of two words.
+            assert!(unsafe { depot.pile(magazine) }.is_none());
+        }
+        assert!(depot.is_valid());
+        assert_eq!((depot.len(), depot.base.blocks()), (in_places, 1 + 2 + 3 + 4 + 5 + 6));
+        assert!(depot.push(magazine_of(1)).is_some(), "a place below a pile");
+        assert!(depot.pop_unused().is_none());
+        for blocks in (1..=6).rev() {
+            let magazine = depot.pop().expect("six");
+            assert_eq!(magazine.len(), blocks);
+            assert!(magazine.is_valid());
+        }
+        assert!(depot.pop().is_none());
+        assert_eq!((depot.base.blocks(), depot.base.piled()), (0, 0));
+    }
+}
+
+#[test]
+fn what_has_no_block_or_cannot_be_covered_is_no_part_of_a_pile() {
+    let shelves: Shelves<1, { shelves_above_base(2 * SHELF_MAGAZINES) }> = Shelves::new();
+    let mut base = DepotBase::EMPTY;
+    // SAFETY: of this thread alone.
+    let mut depot = unsafe { shelves.depot(0, &mut base) };
+    // SAFETY: without blocks.
+    assert!(unsafe { depot.pile(Magazine::EMPTY) }.is_some());
+    // More blocks than a cover notes; they are only counted.
+    assert!(depot.push(magazine_of(1 << 16)).is_none());
+    let mut places = [[0; 2]; 3];
+    // SAFETY: blocks of two words.
+    let refused = unsafe { depot.pile(magazine_in(&mut places)) };
+    assert_eq!(refused.map(|magazine| magazine.len()), Some(3));
+    assert_eq!(depot.pop().map(|magazine| magazine.len()), Some(1 << 16));
+}

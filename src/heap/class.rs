@@ -3,9 +3,12 @@
 use core::ops::{Deref, DerefMut};
 
 use super::Supply;
-use crate::block::Chain;
-use crate::config::{CLASS_COUNT, DEPOT_MAGAZINES, REFILL_POOLS_MAX};
-use crate::depot::{Depot, DepotBase, Shelves, shelves_above_base};
+use super::swing::Swing;
+use crate::block::{COVER_BYTES, Chain, Magazine};
+use crate::config::{
+    CLASS_COUNT, DEPOT_BYTES_MAX, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, REFILL_POOLS_MAX, SWING_FLUSHES,
+};
+use crate::depot::{Depot, DepotBase, Shelves, Stock, shelves_above_base};
 use crate::os::debug_check;
 use crate::pool::{Change, Pool, PoolList, Shard};
 use crate::size_class::SizeClass;
@@ -18,11 +21,30 @@ pub(super) type HeapShelves = Shelves<CLASS_COUNT, DEPOT_SHELVES>;
 
 const DEPOT_SHELVES: usize = shelves_above_base(DEPOT_MAGAZINES);
 
+/// So many flushes stand for a drop that is larger than those before: nothing of it is piled up any more.
+const LARGER_DROP: u32 = u32::MAX;
+
 /// What one shard has of one class.
 pub(super) struct ClassHeap {
     pub(super) depot: DepotBase,
     pub(super) used: PoolList,
+    /// Or [`LARGER_DROP`].
     pub(super) flushes_since_refill: u32,
+    pub(super) swing: Swing,
+}
+
+/// What has become of a magazine that came.
+pub(super) enum Put {
+    InPlace,
+    OnPile,
+    /// It is to go to its pools.
+    Refused(Magazine),
+}
+
+/// A magazine that leaves its depot; it is still counted.
+pub(super) struct Leaving {
+    pub(super) magazine: Magazine,
+    pub(super) was_piled: bool,
 }
 
 // SAFETY: the chains and pools behind its pointers belong to the heap, and are changed by whoever has
@@ -30,8 +52,12 @@ pub(super) struct ClassHeap {
 unsafe impl Send for ClassHeap {}
 
 impl ClassHeap {
-    pub(super) const EMPTY: Self =
-        Self { depot: DepotBase::EMPTY, used: PoolList::EMPTY, flushes_since_refill: 0 };
+    pub(super) const EMPTY: Self = Self {
+        depot: DepotBase::EMPTY,
+        used: PoolList::EMPTY,
+        flushes_since_refill: 0,
+        swing: Swing::NONE,
+    };
 
     /// Whether the first `most` used pools have some blocks in use and some not, and are those of this
     /// class. Walks their free chains.
@@ -127,6 +153,58 @@ impl<'a, G: DerefMut<Target = ClassHeap>> OpenClass<'a, G> {
     pub(super) fn depot(&mut self) -> Depot<'_, &mut DepotBase, CLASS_COUNT, DEPOT_SHELVES> {
         // SAFETY: whoever made this owes that the base is this depot's, and behind the lock held.
         unsafe { self.shelves.depot(self.index, &mut self.heap.depot) }
+    }
+
+    /// Whether nothing has been asked for since so many flushes that nothing is to be kept, but what swings are known to
+    /// take back.
+    pub(super) fn is_one_way(&self) -> bool {
+        self.heap.flushes_since_refill > ONE_WAY_FLUSHES
+    }
+
+    /// Takes a magazine of `class`, this one, which `stock` has counted: in a place if there is one for it, else on the
+    /// pile if it is known to be asked for again.
+    pub(super) fn put(&mut self, class: SizeClass, mut magazine: Magazine, stock: &Stock) -> Put {
+        let heap = &mut *self.heap;
+        heap.flushes_since_refill = heap.flushes_since_refill.saturating_add(1);
+        if !self.is_one_way() && stock.finds_place(DEPOT_BYTES_MAX) {
+            match self.depot().push(magazine) {
+                None => return Put::InPlace,
+                Some(refused) => magazine = refused,
+            }
+        }
+        let (len, piled) = (magazine.len(), self.heap.depot.piled());
+        let bytes = len as usize * class.bytes();
+        let is_large = self.heap.flushes_since_refill == LARGER_DROP;
+        if !is_large && self.heap.swing.permits(piled, len) && class.bytes() >= COVER_BYTES {
+            stock.comes_to_pile(bytes);
+            // SAFETY: as large as that, as just seen.
+            match unsafe { self.depot().pile(magazine) } {
+                None => {
+                    stock.leaves(bytes);
+                    return Put::OnPile;
+                }
+                Some(refused) => magazine = refused,
+            }
+            stock.leaves_pile(bytes);
+        }
+        if self.heap.flushes_since_refill >= SWING_FLUSHES {
+            self.heap.swing.go(class, len);
+        }
+        if self.is_one_way() {
+            self.heap.flushes_since_refill = LARGER_DROP;
+        }
+        Put::Refused(magazine)
+    }
+
+    /// The magazine that came last.
+    pub(super) fn pop(&mut self) -> Option<Leaving> {
+        let was_piled = self.heap.depot.piled() > 0;
+        let magazine = self.depot().pop()?;
+        if was_piled {
+            let piled = self.heap.depot.piled();
+            self.heap.swing.pile_falls_to(piled);
+        }
+        Some(Leaving { magazine, was_piled })
     }
 }
 

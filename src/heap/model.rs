@@ -6,6 +6,7 @@
 //! A class of 512 bytes has eight blocks a pool, so that pools fill and empty within a few steps.
 
 mod pages;
+mod piles;
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::block::Block;
 use crate::census::Stats;
-use crate::config::{ArenaBounds, DEPOT_MAGAZINES, SHELF_MAGAZINES};
+use crate::config::{ArenaBounds, DEPOT_MAGAZINES, ONE_WAY_FLUSHES, SHELF_MAGAZINES};
 use crate::sync::testing::{self, Cell, Spawned, explore, spawn};
 pub(crate) use pages::ModelPages;
 
@@ -135,7 +136,7 @@ impl Model {
         for shard in Shard::all() {
             for class in [one_class(), other_class()] {
                 self.assert_is_valid(shard, class);
-                self.heap.empty_depot(shard, class);
+                self.heap.empty_depots_of(shard);
             }
         }
         self.heap.release_free();

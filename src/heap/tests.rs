@@ -1,4 +1,5 @@
 mod accounts;
+mod swings;
 
 use core::sync::atomic::Ordering;
 use std::collections::HashSet;
@@ -8,7 +9,7 @@ use super::*;
 use crate::block::Block;
 use crate::block::Chain;
 use crate::config::DEPOT_MAGAZINES;
-use crate::config::{DEPOT_LOOK_FLUSHES, LOOK_MILLISECONDS};
+use crate::config::{DEPOT_LOOK_FLUSHES, LOOK_MILLISECONDS, ONE_WAY_FLUSHES};
 use crate::os::testing::TestPages;
 
 type TestHeap<'a> = Heap<&'a TestPages>;

@@ -76,19 +76,19 @@ fn what_it_has_taken_over_counts_as_asked_for() {
 
 #[test]
 fn its_magazines_shrink_where_blocks_come_back_in_no_order() {
-    let pages = TestPages::default();
-    let heap = Heap::new(&pages);
-    let (producer, consumer) = (Owner::new(&heap), Owner::new(&heap));
     let class = class_of(32);
     for is_ordered in [true, false] {
+        let pages = TestPages::default();
+        let heap = Heap::new(&pages);
+        let (producer, consumer) = (Owner::new(&heap), Owner::new(&heap));
         let mut held = producer.alloc_many(class, 128 * (40 + ONE_WAY_FLUSHES as usize));
         if !is_ordered {
             held = scattered(&held);
         }
         held.into_iter().for_each(|block| consumer.free(class, block));
         assert_eq!(consumer.cache.bin(class).capacity() == 128, is_ordered);
+        producer.cache.flush(&heap);
+        consumer.cache.flush(&heap);
+        assert_all_is_back(&heap, &pages);
     }
-    producer.cache.flush(&heap);
-    consumer.cache.flush(&heap);
-    assert_all_is_back(&heap, &pages);
 }

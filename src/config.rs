@@ -215,8 +215,8 @@ pub const HELD_BYTES_FIRST: usize = if usize::BITS == 64 { 4 << 20 } else { 512 
 /// What it holds at most, if as much is freed and taken again time after time; and what the reserve of idle pools does.
 pub const HELD_BYTES_MAX: usize = 1 << 30;
 
-/// Times that as much is freed and taken again before it is held.
-pub const SWINGS_PER_HOLD: usize = 2;
+/// Times that as much is freed and taken again before it is held. Where some is held already, once is enough for more.
+pub const SWINGS_PER_FIRST_HOLD: usize = 2;
 
 /// What the system allocator holds for nothing is worth a trim from so many bytes on,
 pub const SURPLUS_BYTES_MIN: usize = 4 << 20;

@@ -15,7 +15,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::config::{HELD_BYTES_FIRST, HELD_BYTES_MAX, SWINGS_PER_HOLD};
+use crate::config::{HELD_BYTES_FIRST, HELD_BYTES_MAX, SWINGS_PER_FIRST_HOLD};
 
 /// What is in use, as a line that rises and falls.
 pub(crate) struct Swings {
@@ -110,7 +110,13 @@ impl Swings {
     /// Bytes that the system allocator should hold from now on, if that is more than so far.
     #[inline]
     pub(crate) fn take_hold(&self) -> Option<usize> {
-        if self.count.load(Ordering::Relaxed) < SWINGS_PER_HOLD { None } else { self.hold_slow() }
+        if self.count.load(Ordering::Relaxed) < self.due() { None } else { self.hold_slow() }
+    }
+
+    /// So many swings make it hold: of a program that has been seen to swing, one that is larger is enough.
+    fn due(&self) -> usize {
+        let holds = self.held_beyond_first.load(Ordering::Relaxed) > 0;
+        if holds { 1 } else { SWINGS_PER_FIRST_HOLD }
     }
 
     /// The library has one heap for all threads that come.
@@ -142,7 +148,7 @@ impl Swings {
     #[cold]
     #[inline(never)]
     fn hold_slow(&self) -> Option<usize> {
-        if self.count.swap(0, Ordering::Relaxed) < SWINGS_PER_HOLD || self.has_ended() {
+        if self.count.swap(0, Ordering::Relaxed) < self.due() || self.has_ended() {
             return None;
         }
         let largest = self.largest.swap(0, Ordering::Relaxed);

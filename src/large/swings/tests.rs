@@ -16,7 +16,7 @@ fn swing(swings: &Swings, low: usize, high: usize, times: usize) {
 fn what_falls_and_rises_again_and_again_is_to_be_held() {
     let swings = Swings::new();
     // The first rise starts from nothing.
-    swing(&swings, 0, SWING, SWINGS_PER_HOLD);
+    swing(&swings, 0, SWING, SWINGS_PER_FIRST_HOLD);
     assert_eq!(swings.take_hold(), None);
     swing(&swings, 0, SWING, 1);
     let held = swings.take_hold().expect("enough swings");
@@ -24,6 +24,17 @@ fn what_falls_and_rises_again_and_again_is_to_be_held() {
     assert_eq!(swings.take_hold(), None, "once");
     swing(&swings, 0, SWING, 100);
     assert_eq!(swings.take_hold(), None, "it is held");
+}
+
+#[test]
+fn where_some_is_held_one_larger_swing_is_enough_for_more() {
+    let swings = Swings::new();
+    swing(&swings, 0, SWING, SWINGS_PER_FIRST_HOLD + 1);
+    let held = swings.take_hold().expect("enough swings");
+    swing(&swings, 0, 2 * held, 1);
+    assert_eq!(swings.take_hold(), None, "it rose from a lower top");
+    swing(&swings, 0, 2 * held, 1);
+    assert!(swings.take_hold().is_some_and(|more| more > held));
 }
 
 #[test]
@@ -38,7 +49,7 @@ fn what_the_library_holds_anyway_is_no_swing() {
 fn a_spike_and_small_swings_after_it_are_not_a_large_one() {
     let swings = Swings::new();
     swing(&swings, 0, 100 * SWING, 1);
-    swing(&swings, 0, SWING, SWINGS_PER_HOLD);
+    swing(&swings, 0, SWING, SWINGS_PER_FIRST_HOLD);
     let held = swings.take_hold().expect("enough swings");
     assert!(held < 2 * SWING, "{held}");
 }
@@ -48,7 +59,7 @@ fn what_is_held_no_more_is_to_be_held_again() {
     let swings = Swings::new();
     assert!(!swings.end_hold(), "nothing is held");
     for _ in 0..2 {
-        swing(&swings, 0, SWING, SWINGS_PER_HOLD + 1);
+        swing(&swings, 0, SWING, SWINGS_PER_FIRST_HOLD + 1);
         assert!(swings.take_hold().is_some());
         assert!(swings.end_hold());
     }
@@ -58,7 +69,7 @@ fn what_is_held_no_more_is_to_be_held_again() {
 #[test]
 fn after_the_end_nothing_is_held() {
     let swings = Swings::new();
-    swing(&swings, 0, SWING, SWINGS_PER_HOLD + 1);
+    swing(&swings, 0, SWING, SWINGS_PER_FIRST_HOLD + 1);
     swings.end();
     assert_eq!(swings.take_hold(), None);
     swing(&swings, 0, 2 * SWING, 10);
@@ -79,7 +90,7 @@ fn larger_swings_are_held_in_their_turn_up_to_a_bound() {
     let swings = Swings::new();
     let mut held = 0;
     for size in [SWING, 4 * SWING, 4 * HELD_BYTES_MAX, 8 * HELD_BYTES_MAX] {
-        swing(&swings, 0, size, SWINGS_PER_HOLD + 1);
+        swing(&swings, 0, size, SWINGS_PER_FIRST_HOLD + 1);
         if let Some(more) = swings.take_hold() {
             assert!(more > held && more >= size.min(HELD_BYTES_MAX), "{size}: {more} after {held}");
             held = more;

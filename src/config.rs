@@ -232,11 +232,11 @@ pub const SURPLUS_LOOKS: usize = 5;
 pub const REQUEST_WORTH_A_TRIM_MAX: usize = 1 << (if usize::BITS == 64 { 40 } else { 30 });
 
 /// Bytes that each thread may keep in free blocks, unless a program says otherwise.
-pub const CACHE_BYTES_DEFAULT: usize = 4 << 20;
+pub const CACHE_BYTES_DEFAULT: usize = 6 << 20;
 
 /// A thread's magazine of small blocks aims at one byte for each so many that the thread may keep: 64
 /// classes of two magazines, most with more than they aim at, are then less than half of that.
-pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 1024;
+pub const CACHE_BYTES_PER_MAGAZINE_BYTE: usize = 1536;
 
 /// The shortest time after which a program counts as idle: several steps of the clock.
 pub const BACKGROUND_PURGE_MIN: Duration = Duration::from_millis(20);

@@ -376,7 +376,8 @@ impl<S: GlobalAlloc> LargeHeap<S> {
     }
 }
 
-fn bytes_of(class: LargeClass, magazine: &Magazine) -> usize {
+/// Bytes of the blocks of a magazine.
+pub(crate) fn bytes_of(class: LargeClass, magazine: &Magazine) -> usize {
     magazine.len() as usize * class.bytes()
 }
 

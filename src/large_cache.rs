@@ -7,10 +7,10 @@
 //!
 //! A thread that only frees blocks of a class, which others have allocated, keeps no spare magazine of it.
 //!
-//! What a thread may hold is bounded over all classes, by the room of their magazines and not by what
-//! is in them, so that the fast paths count nothing more. A class is granted room as it exchanges
-//! blocks with the depots; where nothing is left to grant, a class without room takes all of another's,
-//! each in its turn.
+//! What a thread may hold is bounded over all classes, by the room of their loaded magazines and not by what
+//! is in them, so that the fast paths count nothing more, and by what is in the spare ones: a thread that allocates what
+//! others free has none. A class is granted room as it exchanges blocks with the depots; where nothing is left to grant, a
+//! class without room takes all of another's, each in its turn, and a class with a full magazine keeps none to spare.
 //!
 //! Only the thread that owns a cache may call it. A cache of all zeros is ready for use: it holds
 //! nothing and passes every block on.
@@ -26,7 +26,7 @@ use crate::config::{
     LARGE_CLASS_COUNT, LARGE_MAGAZINE_BLOCKS_MAX, LARGE_MAGAZINE_BLOCKS_MIN, LARGE_MAGAZINE_BYTES,
     LARGE_TAKEN_UNREPORTED_MAX,
 };
-use crate::large::LargeHeap;
+use crate::large::{LargeHeap, bytes_of};
 use crate::large_class::LargeClass;
 use crate::os::{self, debug_check};
 use crate::pool::Shard;
@@ -36,8 +36,8 @@ const BLOCKS_PER_FIRST: i32 = 8;
 
 /// One thread's free large blocks.
 ///
-/// Invariant: the loaded and the spare magazines of all classes have room for `granted_bytes`, which is
-/// at most `bytes_max`.
+/// Invariant: what the loaded magazines of all classes have room for and the spare ones hold is `granted_bytes`, at most
+/// `bytes_max`.
 ///
 /// The bins lie at its start, behind those of the small blocks.
 #[repr(C)]
@@ -116,8 +116,27 @@ impl LargeCache {
     /// Loads an empty bin with the spare magazine, and takes a block.
     pub(crate) fn pop_spare(&self, class: LargeClass) -> Option<NonNull<u8>> {
         self.asked_for.set(self.asked_for.get() | class.bit());
-        self.bin(class).load(self.spare(class).replace(Magazine::EMPTY));
+        self.bin(class).load(self.take_spare(class));
         self.pop(class)
+    }
+
+    /// The spare magazine, which the class then does not have.
+    fn take_spare(&self, class: LargeClass) -> Magazine {
+        let spare = self.spare(class).replace(Magazine::EMPTY);
+        self.granted_bytes.set(self.granted_bytes.get() - bytes_of(class, &spare));
+        spare
+    }
+
+    /// Keeps a magazine in place of the spare one, which has been taken, or hands it back if there is no room.
+    fn put_spare(&self, class: LargeClass, magazine: Magazine) -> Option<Magazine> {
+        let granted = self.granted_bytes.get() + bytes_of(class, &magazine);
+        if granted > self.bytes_max.get() {
+            return Some(magazine);
+        }
+        self.granted_bytes.set(granted);
+        let before = self.spare(class).replace(magazine);
+        debug_check!(before.is_empty(), "large cache in disorder", class.index());
+        None
     }
 
     /// Loads an empty bin with a magazine of the depot, and takes a block.
@@ -196,11 +215,15 @@ impl LargeCache {
         if full.is_empty() {
             return self.grant(heap, class, self.blocks_grown(class));
         }
+        let older = self.take_spare(class);
         let has_asked = self.asked_for.get() & class.bit() != 0;
-        let leaving = if has_asked { self.spare(class).replace(full) } else { full };
-        if !leaving.is_empty() {
-            // SAFETY: what the cache holds of a class came from that class of its heap.
-            unsafe { heap.flush(self.shard.get(), class, leaving) };
+        let refused = if has_asked { self.put_spare(class, full) } else { Some(full) };
+        let leaving = [Some(older).filter(|older| !older.is_empty()), refused];
+        if leaving.iter().any(Option::is_some) {
+            for magazine in leaving.into_iter().flatten() {
+                // SAFETY: what the cache holds of a class came from that class of its heap.
+                unsafe { heap.flush(self.shard.get(), class, magazine) };
+            }
             self.grow(heap, class);
         }
     }
@@ -221,9 +244,9 @@ impl LargeCache {
         (2 * self.bin(class).capacity()).clamp(first, most)
     }
 
-    /// Bytes of two magazines of so many blocks.
+    /// Bytes of a magazine of so many blocks.
     fn bytes_granted(class: LargeClass, capacity: i32) -> usize {
-        2 * capacity as usize * class.bytes()
+        capacity as usize * class.bytes()
     }
 
     /// Doubles the capacity of an empty bin, as far as that is useful and nothing need be taken from
@@ -271,7 +294,7 @@ impl LargeCache {
         self.granted_bytes.set(self.granted_bytes.get() - granted);
         let loaded = bin.unload();
         bin.resize(0);
-        [loaded, self.spare(class).replace(Magazine::EMPTY)]
+        [loaded, self.take_spare(class)]
     }
 
     /// Counts bytes taken from the system allocator, or given to it where negative.
@@ -326,7 +349,10 @@ impl LargeCache {
     /// Whether the invariants hold. Walks the chains.
     fn is_valid(&self) -> bool {
         let granted = LargeClass::all()
-            .map(|class| Self::bytes_granted(class, self.bin(class).capacity()))
+            .map(|class| {
+                let spare = cache_bin::len_in(self.spare(class)) * class.bytes();
+                Self::bytes_granted(class, self.bin(class).capacity()) + spare
+            })
             .sum::<usize>();
         let are_short = |class: LargeClass| {
             cache_bin::len_in(self.spare(class)) as i32 <= self.bin(class).capacity()

@@ -9,7 +9,7 @@ use crate::config::{Config, Pressure, PressureHook, SystemTuning};
 use crate::thread;
 
 impl<L> Obmalloc<L> {
-    /// Lets each thread keep at most so many bytes in free blocks, where the default is 4 MiB: half
+    /// Lets each thread keep at most so many bytes in free blocks, where the default is 6 MiB: half
     /// of them in large blocks, less than half in small ones, of which a thread also keeps at least one
     /// a magazine.
     ///

@@ -185,3 +185,57 @@ fn the_default_lets_every_class_have_full_magazines() {
         assert_eq!(owner.blocks_max(class_of(bytes)), blocks, "{bytes}");
     }
 }
+
+/// Classes of 1 to 16 KiB, whose full magazines have the same bytes.
+fn classes_of_buffers() -> impl Iterator<Item = LargeClass> {
+    LargeClass::all().filter(|class| (1024..=16384).contains(&class.bytes()))
+}
+
+#[test]
+fn threads_between_which_blocks_go_one_way_need_room_for_loaded_magazines_alone() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let bytes_max = classes_of_buffers().count() * LARGE_MAGAZINE_BYTES;
+    let (producer, consumer) = (Owner::new(&heap, bytes_max), Owner::new(&heap, bytes_max));
+    for _ in 0..20 {
+        for class in classes_of_buffers() {
+            consumer.free_all(class, producer.alloc_many(class, 64));
+        }
+    }
+    for owner in [&producer, &consumer] {
+        assert!(owner.cache.is_valid());
+        for class in classes_of_buffers() {
+            let capacity = owner.cache.bin(class).capacity();
+            assert_eq!(capacity, owner.cache.blocks_max(class), "{} bytes", class.bytes());
+        }
+    }
+    producer.cache.flush_for_good(&heap);
+    assert_all_is_back(&consumer, &system);
+}
+
+#[test]
+fn where_no_room_is_left_a_full_magazine_goes_to_the_depot_and_no_class_loses_its_own() {
+    let system = TestSystem::default();
+    let heap = LargeHeap::new(&system);
+    let (producer, consumer) =
+        (Owner::new(&heap, BYTES_MAX), Owner::new(&heap, 2 * LARGE_MAGAZINE_BYTES));
+    let classes = [class_of(4096), class_of(8192)];
+    for _ in 0..20 {
+        classes.into_iter().for_each(|class| {
+            consumer.free_all(class, producer.alloc_many(class, 64));
+        });
+    }
+    for class in classes {
+        // Now it has asked for a block, and would keep a magazine to spare.
+        let loaded = consumer.cache.bin(class).len() as usize;
+        consumer.free_all(class, consumer.alloc_many(class, loaded + 1));
+        consumer.free_all(class, producer.alloc_many(class, 64));
+        assert_eq!(cache_bin::len_in(consumer.cache.spare(class)), 0);
+        assert!(consumer.cache.is_valid());
+    }
+    for class in classes {
+        assert_eq!(consumer.cache.bin(class).capacity(), consumer.cache.blocks_max(class));
+    }
+    producer.cache.flush_for_good(&heap);
+    assert_all_is_back(&consumer, &system);
+}

@@ -33,14 +33,15 @@ impl<P: PageSource> Heap<P> {
         // SAFETY: the caller owes where the block came from.
         let home = unsafe { shard_of(first) };
         // SAFETY: the caller owes where the blocks came from.
-        let direction = unsafe { self.put_in_depot(home, class, magazine) };
-        if matches!(direction, Direction::BothWays) {
-            self.stock(home).evict_beyond(DEPOT_BYTES_MAX, |index| {
-                let class = SizeClass::all().nth(index % CLASS_COUNT);
-                class.is_some_and(|class| self.evict_from_place(home, class))
-            });
-        }
-        direction
+        unsafe { self.put_in_depot(home, class, magazine) }
+    }
+
+    /// Has some magazines leave if the depots of `shard` hold more than they may.
+    fn evict_for_place(&self, shard: Shard) {
+        self.stock(shard).evict_beyond(DEPOT_BYTES_MAX, |index| {
+            let class = SizeClass::all().nth(index % CLASS_COUNT);
+            class.is_some_and(|class| self.evict_from_place(shard, class))
+        });
     }
 
     /// Takes a full magazine for the depot of `home`, or gives it back to the pools, with what the depot holds where
@@ -63,7 +64,10 @@ impl<P: PageSource> Heap<P> {
             unsafe { self.leave_place(home, class, magazine) };
         }
         let refused = match put {
-            Put::InPlace => return Direction::BothWays,
+            Put::InPlace => {
+                self.evict_for_place(home);
+                return Direction::BothWays;
+            }
             Put::OnPile => {
                 if piled == len {
                     self.arenas.want_watch();
@@ -212,11 +216,11 @@ impl<P: PageSource> Heap<P> {
         for shard in self.joined_from(Shard::FIRST) {
             for class in SizeClass::all() {
                 let mut heap = self.lock(shard, class);
-                if heap.swing.is_idle() {
+                let piled = heap.depot.piled();
+                if heap.swing.is_idle() && piled == 0 {
                     continue;
                 }
                 if looks.is_multiple_of(SWING_LOOKS) {
-                    let piled = heap.depot.piled();
                     heap.swing.look(piled);
                 }
                 let unused = heap.swing.unused();

@@ -189,7 +189,7 @@ impl<P: PageSource> Heap<P> {
             return;
         }
         for shard in self.joined_from(Shard::FIRST) {
-            if self.is_left(shard) { self.empty_depots_of(shard) } else { self.age_parked(shard) }
+            if self.is_left(shard) { self.empty_places_of(shard) } else { self.age_parked(shard) }
         }
         self.age_piles();
     }

@@ -177,6 +177,21 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
+    /// As [`Heap::empty_depots`], for who has not asked for it and should not wait long: but for piles, and what they lie
+    /// on. These are looked at.
+    pub(crate) fn empty_places(&self) {
+        self.joined_from(Shard::FIRST).for_each(|shard| self.empty_places_of(shard));
+    }
+
+    pub(super) fn empty_places_of(&self, shard: Shard) {
+        self.empty_parked(shard);
+        if self.stock(shard).bytes() > 0 {
+            for class in SizeClass::all() {
+                while self.evict_from_place(shard, class) {}
+            }
+        }
+    }
+
     /// Something has gone to the pools in a drop.
     fn note_drop(&self) {
         // Relaxed, as all that says how much to keep: nothing is guarded. Read first, for a line that none writes stays
@@ -205,8 +220,8 @@ impl<P: PageSource> Heap<P> {
         }
     }
 
-    /// Has some of what lies in piles for nothing leave, and now and then looks what that is. To be called with each
-    /// look.
+    /// Has some of what lies in piles for nothing leave, and now and then looks what that is: all that is in a shard without
+    /// threads. To be called with each look.
     pub(super) fn age_piles(&self) {
         if !self.has_dropped.load(Ordering::Relaxed) {
             return;
@@ -214,6 +229,7 @@ impl<P: PageSource> Heap<P> {
         let looks = self.pile_looks.fetch_add(1, Ordering::Relaxed);
         let mut left = UNUSED_BYTES_PER_LOOK_MAX;
         for shard in self.joined_from(Shard::FIRST) {
+            let is_left = self.is_left(shard);
             for class in SizeClass::all() {
                 let mut heap = self.lock(shard, class);
                 let piled = heap.depot.piled();
@@ -223,7 +239,7 @@ impl<P: PageSource> Heap<P> {
                 if looks.is_multiple_of(SWING_LOOKS) {
                     heap.swing.look(piled);
                 }
-                let unused = heap.swing.unused();
+                let unused = if is_left { piled } else { heap.swing.unused() };
                 drop(heap);
                 let most = (unused as usize * class.bytes()).min(left);
                 left = left.saturating_sub(self.shrink_pile(shard, class, most));

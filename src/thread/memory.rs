@@ -150,7 +150,7 @@ fn empty_caches_slow() {
         SMALL_TRIM_REQUESTS.ask(&caches.small_trim_follower);
         caches.small.flush(&HEAP);
     });
-    HEAP.empty_depots();
+    HEAP.empty_places();
 }
 
 /// Has the system allocator hold no more of what is free than it does early.

@@ -259,6 +259,27 @@ fn who_wants_memory_back_gets_what_is_piled_up_and_it_is_not_kept_again() {
 }
 
 #[test]
+fn who_has_not_asked_for_memory_back_does_not_wait_for_piles() {
+    let pages = TestPages::default();
+    let (class, other) = (class_of(512), class_of(504));
+    let heap = Heap::new(&pages);
+    let joined = heap.join(1);
+    let held = swung(&heap, class);
+    drop_all(&heap, class, held);
+    let held = fill(&heap, other, 3, BLOCKS);
+    drop_all(&heap, other, held);
+    let before = piled(&heap, class);
+    heap.empty_places();
+    assert!(before > 0 && piled(&heap, class) == before);
+    assert_eq!(heap.lock(joined, other).depot().len(), 0);
+    // Nor does who comes by after the last thread of the shard has left: it goes with the looks.
+    heap.leave(joined);
+    look(&heap, &pages);
+    assert_eq!(piled(&heap, class), 0, "few enough for one look");
+    assert_all_is_back(&heap, &pages);
+}
+
+#[test]
 fn blocks_of_one_word_are_not_piled_up() {
     let pages = TestPages::default();
     let class = class_of(8);
